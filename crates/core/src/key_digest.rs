@@ -1,0 +1,62 @@
+//! What is kept of a key's text: SHA-256 of all 103 characters.
+//!
+//! With 258 random bits in the secret a fast hash is right (OWASP ASVS 5.0, 6.5.2 and 11.5.1): guessing is out of
+//! reach, and a slow one would only cost the server. Two texts with the same digest are the same key.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The SHA-256 of a key's text. Compared in constant time; printed by nothing.
+#[derive(Clone, Copy)]
+pub struct KeyDigest([u8; 32]);
+
+/// A digest that is cleared when it goes; for places that keep it.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct KeptDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key's whole text.
+    pub fn of(key_text: &str) -> Self {
+        Self(Sha256::digest(key_text.as_bytes()).into())
+    }
+
+    /// Takes a digest that was opened from a sealed record.
+    pub(crate) const fn from_opened(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether both are of the same text, in time that does not depend on where they differ.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl From<KeyDigest> for KeptDigest {
+    fn from(digest: KeyDigest) -> Self {
+        Self(digest.0)
+    }
+}
+
+impl KeptDigest {
+    /// Whether `presented` is of the same text, in constant time.
+    pub fn matches(&self, presented: &KeyDigest) -> bool {
+        self.0.ct_eq(&presented.0).into()
+    }
+}
+
+impl std::fmt::Debug for KeyDigest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("KeyDigest")
+    }
+}
+
+impl std::fmt::Debug for KeptDigest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("KeptDigest")
+    }
+}

@@ -1,0 +1,33 @@
+//! The pure domain of Keyward: what a key is, what it may do, and how it is kept.
+//!
+//! Every request passes through here without waiting: [`credentials`] reads the headers, [`key_text`] parses the
+//! key, [`decision`] answers. Nothing in this crate does I/O, spawns, reads a clock or draws a random number;
+//! time and randomness are arguments, so that every rule can be tested at the exact millisecond.
+
+pub mod access;
+pub mod address;
+pub mod audit;
+mod canonical;
+pub mod condition;
+pub mod credentials;
+pub mod decision;
+pub mod environment;
+pub mod field;
+pub mod ids;
+pub mod key_digest;
+pub mod key_text;
+pub mod keyring;
+pub mod level;
+pub mod mask;
+pub mod new_key;
+pub mod operation;
+pub mod random;
+pub mod record;
+pub mod refusal;
+pub mod resource;
+pub mod rule;
+pub mod scope;
+pub mod seal;
+pub mod secret;
+pub mod state;
+pub mod time;

@@ -1,0 +1,84 @@
+//! Masking whatever looks like a key in text that leaves the process: logs, request targets, panic messages.
+//!
+//! The last net, not the first: nothing should put a key there. It keeps the head that a key's hint shows anyway.
+
+use std::borrow::Cow;
+
+/// Characters of a body that stay: as much as a hint shows.
+const KEPT: usize = 6;
+/// A body shorter than this is no secret; `dtvi_` alone in a sentence stays as it is.
+const SHORTEST: usize = 12;
+
+/// `text` with every key-shaped run cut after its head. Also finds the underscore as `%5f` and, encoded twice,
+/// `%255f`.
+pub fn mask_keys<'a>(text: &'a str, prefix: &str) -> Cow<'a, str> {
+    if prefix.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let lower = text.to_ascii_lowercase();
+    let mut out = String::new();
+    let mut kept_until = 0;
+    let mut from = 0;
+    while let Some(found) = lower.get(from..).and_then(|rest| rest.find(prefix)) {
+        let head = from + found;
+        let after = head + prefix.len();
+        from = after;
+        let Some(body) = body_start(&lower, after) else {
+            continue;
+        };
+        let length = lower.get(body..).map_or(0, body_length);
+        if length < SHORTEST {
+            continue;
+        }
+        out.push_str(text.get(kept_until..body + KEPT).unwrap_or_default());
+        out.push_str("...");
+        kept_until = body + length;
+        from = kept_until;
+    }
+    if kept_until == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(kept_until..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+fn body_start(lower: &str, after: usize) -> Option<usize> {
+    let rest = lower.get(after..)?;
+    ["_", "%5f", "%255f"]
+        .into_iter()
+        .find(|written| rest.starts_with(written))
+        .map(|written| after + written.len())
+}
+
+fn body_length(body: &str) -> usize {
+    body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '%'))
+        .unwrap_or(body.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_anywhere_in_a_line_is_cut_after_its_head() {
+        let body = "MDEyMzQ1Njc4OWFiY2RlZg".repeat(4);
+        for (before, after) in [("", ""), ("GET /x?k=", "&b=1 HTTP/1.1"), ("\"", "\"")] {
+            let masked = mask_keys(&format!("{before}dtvi_{body}{after}"), "dtvi").into_owned();
+            assert_eq!(masked, format!("{before}dtvi_MDEyMz...{after}"));
+        }
+        assert_eq!(
+            mask_keys(&format!("DTVI%5F{body} dtvi_{body}"), "dtvi"),
+            "DTVI%5FMDEyMz... dtvi_MDEyMz..."
+        );
+    }
+
+    #[test]
+    fn ordinary_text_stays_and_is_not_copied() {
+        for text in ["", "dtvi", "begins with `dtvi_`", "dtvi_short", "é dtvi_é"] {
+            assert!(
+                matches!(mask_keys(text, "dtvi"), Cow::Borrowed(same) if same == text),
+                "{text}"
+            );
+        }
+    }
+}

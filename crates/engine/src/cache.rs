@@ -1,0 +1,311 @@
+//! The verification cache: what a verify reads instead of the database.
+//!
+//! Ordered by the key's version alone: the higher wins, and at the same version an ended key wins. A *mark* sends every
+//! verify of a key to the database while a write of it is under way, and refuses fills. Changes are remembered as long
+//! as a load is running that may have read before them, so that no late fill can bring an older record back, even
+//! after an eviction. Nothing here waits, and no lock is held across an await.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use keyward_core::decision::OrganizationState;
+use keyward_core::ids::KeyId;
+use keyward_core::key_digest::{KeptDigest, KeyDigest};
+use keyward_core::record::KeyRecord;
+use keyward_core::state::SecretLife;
+
+const SHARDS: usize = 256;
+/// How many recently used entries an eviction passes over before it takes one anyway.
+const SECOND_CHANCES: usize = 8;
+
+/// A key as verifies read it. Immutable, but for the mark of its last use.
+#[derive(Debug)]
+pub struct CachedKey {
+    /// What decides.
+    pub record: KeyRecord,
+    /// The state of its organization.
+    pub organization_state: OrganizationState,
+    /// The live secrets: at most two.
+    pub secrets: Vec<CachedSecret>,
+    /// Whether ended secrets exist, which are read only when the live ones did not match.
+    pub has_ended_secrets: bool,
+    used: AtomicBool,
+}
+
+/// One live secret of a cached key.
+#[derive(Debug)]
+pub struct CachedSecret {
+    /// Its number within the key.
+    pub number: i64,
+    /// Current or ending.
+    pub life: SecretLife,
+    /// Its digest.
+    pub digest: KeptDigest,
+}
+
+impl CachedKey {
+    /// Puts the parts together.
+    pub fn new(
+        record: KeyRecord,
+        organization_state: OrganizationState,
+        secrets: Vec<CachedSecret>,
+        has_ended_secrets: bool,
+    ) -> Self {
+        Self { record, organization_state, secrets, has_ended_secrets, used: AtomicBool::new(false) }
+    }
+
+    /// The live secret that `presented` is of; every one is compared, in constant time.
+    pub fn matching_secret(&self, presented: &KeyDigest) -> Option<&CachedSecret> {
+        self.secrets.iter().filter(|secret| secret.digest.matches(presented)).last()
+    }
+
+    fn order(&self) -> Order {
+        Order { version: self.record.version, is_ended: self.record.state.is_deleted() }
+    }
+}
+
+/// What a cache knows about a key's place in time. Compared by version, then an end before a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    version: i64,
+    is_ended: bool,
+}
+
+/// What a look into the cache gave.
+pub enum Look<T> {
+    /// The key is here, and this is what the reader made of it.
+    Here(T),
+    /// It is not here, or must be read through.
+    ReadThrough,
+}
+
+/// The cache. Shared by reference; all methods take `&self`.
+pub struct VerificationCache {
+    shards: Box<[RwLock<Shard>]>,
+    capacity_per_shard: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<KeyId, Arc<CachedKey>, BuildHasherDefault<SpreadHasher>>,
+    /// In the order of insertion; the front is asked first when room is needed.
+    queue: VecDeque<KeyId>,
+    marks: HashMap<KeyId, u32>,
+    next_ticket: u64,
+    running_loads: BTreeSet<u64>,
+    recent: HashMap<KeyId, Recent>,
+}
+
+struct Recent {
+    order: Order,
+    /// Loads with a lower ticket may have read before the change.
+    ticket: u64,
+}
+
+/// A running load; it must be finished, or changes are remembered for longer than needed.
+#[derive(Debug)]
+#[must_use]
+pub struct LoadTicket {
+    id: KeyId,
+    number: u64,
+}
+
+/// A key that is being written. It stays marked until [`VerificationCache::unmark`]: a task that died leaves the key
+/// read through, which is slow and right.
+#[derive(Debug)]
+#[must_use]
+pub struct WriteMark {
+    id: KeyId,
+}
+
+/// What became of a load's result.
+#[derive(Debug)]
+pub enum Filled {
+    /// Answer from this: what was loaded, or something newer.
+    Use(Arc<CachedKey>),
+    /// What was loaded is older than a change that is known; it must be read again.
+    Stale,
+}
+
+impl VerificationCache {
+    /// A cache for about `capacity` keys.
+    pub fn new(capacity: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::default())).collect();
+        Self { shards, capacity_per_shard: capacity.div_ceil(SHARDS).max(1) }
+    }
+
+    /// Reads a key in place, unless it must be read through.
+    pub fn look<T>(&self, id: KeyId, read: impl FnOnce(&Arc<CachedKey>) -> T) -> Look<T> {
+        let shard = self.read(id);
+        if !shard.marks.is_empty() && shard.marks.contains_key(&id) {
+            return Look::ReadThrough;
+        }
+        match shard.entries.get(&id) {
+            Some(entry) => {
+                if !entry.used.load(Ordering::Relaxed) {
+                    entry.used.store(true, Ordering::Relaxed);
+                }
+                Look::Here(read(entry))
+            }
+            None => Look::ReadThrough,
+        }
+    }
+
+    /// Says that a load of `id` is about to read the database.
+    pub fn begin_load(&self, id: KeyId) -> LoadTicket {
+        let mut shard = self.write(id);
+        let number = shard.next_ticket;
+        shard.next_ticket += 1;
+        shard.running_loads.insert(number);
+        LoadTicket { id, number }
+    }
+
+    /// Puts a load's result through the cache and reads it back. While the key is marked nothing is stored, and the
+    /// result is good only for the requests that began before the load.
+    pub fn finish_load(&self, ticket: LoadTicket, loaded: Arc<CachedKey>) -> Filled {
+        let mut shard = self.write(ticket.id);
+        let order = loaded.order();
+        let is_outdated = shard.recent.get(&ticket.id).is_some_and(|recent| recent.order > order);
+        let is_marked = shard.marks.contains_key(&ticket.id);
+        let outcome = match shard.entries.get(&ticket.id) {
+            Some(here) if here.order() >= order => Filled::Use(Arc::clone(here)),
+            _ if is_outdated => Filled::Stale,
+            _ if is_marked => Filled::Use(loaded),
+            _ => {
+                shard.insert(ticket.id, Arc::clone(&loaded), self.capacity_per_shard);
+                Filled::Use(loaded)
+            }
+        };
+        shard.end_load(ticket.number);
+        outcome
+    }
+
+    /// Ends a load that gave nothing: no such key, or a failure.
+    pub fn abandon_load(&self, ticket: LoadTicket) {
+        self.write(ticket.id).end_load(ticket.number);
+    }
+
+    /// Sends every verify of a key to the database until the mark is taken off.
+    pub fn mark(&self, id: KeyId) -> WriteMark {
+        *self.write(id).marks.entry(id).or_insert(0) += 1;
+        WriteMark { id }
+    }
+
+    /// Applies a committed state of a key: newer wins, and at the same version an end wins.
+    pub fn apply(&self, key: Arc<CachedKey>) {
+        let id = key.record.id;
+        let order = key.order();
+        let mut shard = self.write(id);
+        if !shard.running_loads.is_empty() {
+            let ticket = shard.next_ticket;
+            let recent = shard.recent.entry(id).or_insert(Recent { order, ticket });
+            recent.order = recent.order.max(order);
+            recent.ticket = ticket;
+        }
+        if shard.entries.get(&id).is_none_or(|here| order > here.order() || (order == here.order() && order.is_ended)) {
+            shard.insert(id, key, self.capacity_per_shard);
+        }
+    }
+
+    /// Forgets a key, whatever is known of it: for a write whose row could not be opened.
+    pub fn forget(&self, id: KeyId) {
+        self.write(id).entries.remove(&id);
+    }
+
+    /// Takes a mark off: the write's outcome is known and applied.
+    pub fn unmark(&self, mark: WriteMark) {
+        let mut shard = self.write(mark.id);
+        if let Some(count) = shard.marks.get_mut(&mark.id) {
+            *count -= 1;
+            if *count == 0 {
+                shard.marks.remove(&mark.id);
+            }
+        }
+    }
+
+    /// Empties the cache: the right to serve from memory was lost.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.entries.clear();
+            shard.queue.clear();
+        }
+    }
+
+    /// How many keys are here.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).entries.len()).sum()
+    }
+
+    /// Whether no key is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is a remainder of the length, which is never zero")]
+    fn shard(&self, id: KeyId) -> &RwLock<Shard> {
+        // The map inside a shard uses the low bits and the top seven; these come from between.
+        &self.shards[(id.spread() >> 40) as usize % SHARDS]
+    }
+
+    fn read(&self, id: KeyId) -> RwLockReadGuard<'_, Shard> {
+        self.shard(id).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, id: KeyId) -> RwLockWriteGuard<'_, Shard> {
+        self.shard(id).write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, id: KeyId, key: Arc<CachedKey>, capacity: usize) {
+        if self.entries.insert(id, key).is_none() {
+            self.queue.push_back(id);
+        }
+        let mut chances = SECOND_CHANCES;
+        while self.entries.len() > capacity {
+            let Some(candidate) = self.queue.pop_front() else { return };
+            let was_used =
+                self.entries.get(&candidate).is_some_and(|entry| entry.used.swap(false, Ordering::Relaxed));
+            if was_used && chances > 0 {
+                chances -= 1;
+                self.queue.push_back(candidate);
+            } else {
+                self.entries.remove(&candidate);
+            }
+        }
+    }
+
+    fn end_load(&mut self, number: u64) {
+        self.running_loads.remove(&number);
+        match self.running_loads.first() {
+            None => self.recent.clear(),
+            Some(oldest) => {
+                let oldest = *oldest;
+                // A change that came before the oldest running load began can't be missed by it.
+                self.recent.retain(|_, recent| recent.ticket > oldest);
+            }
+        }
+    }
+}
+
+/// Takes the spread of a key id as the hash: the id is random and marked by our MAC, so nobody can choose collisions.
+#[derive(Default)]
+struct SpreadHasher(u64);
+
+impl Hasher for SpreadHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(id) = KeyId::from_bytes(bytes) {
+            self.0 = id.spread();
+        }
+    }
+
+    // The length prefix that `Hash` writes for arrays carries nothing.
+    fn write_usize(&mut self, _: usize) {}
+}

@@ -1,0 +1,27 @@
+//! Where `now` comes from: a value that the server hands in, so that tests can choose the moment.
+//!
+//! The system's random source stands beside it for the same reason: it is named once.
+
+use std::sync::Arc;
+
+use keyward_core::random::{RandomSource, RandomUnavailable};
+use keyward_core::time::Timestamp;
+
+/// Tells the time.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock that an engine reads.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The operating system's random source.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemRandom;
+
+impl RandomSource for SystemRandom {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RandomUnavailable> {
+        getrandom::fill(bytes).map_err(|_| RandomUnavailable)
+    }
+}

@@ -1,0 +1,289 @@
+//! Datasets of the resource API: create, list, show, edit, delete.
+//!
+//! Every function takes the permit of its request. A write asks in its own transaction whether the key still allows it,
+//! so that nothing commits for a key that ended while the request was under way.
+
+use std::collections::BTreeMap;
+
+use keyward_core::access::Visible;
+use keyward_core::audit::{Detail, Event};
+use keyward_core::decision::{OrganizationClaim, Purpose, Question, decide};
+use keyward_core::ids::DatasetId;
+use keyward_core::refusal::Refusal;
+use keyward_core::resource::ResourceType;
+use keyward_store::Tx;
+use keyward_store::datasets::{Dataset, DatasetDeletion, DatasetFilter};
+use serde_json::{Map, Value};
+
+use crate::Engine;
+use crate::clock::SystemRandom;
+use crate::context::Context;
+use crate::edit_organization::merge_attributes;
+use crate::error::EngineError;
+use crate::permit::Permit;
+use crate::sealing;
+use crate::show_keys::Page;
+
+/// What a new dataset is made from; checked by the API that took it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDataset {
+    /// Its name.
+    pub name: String,
+    /// Its description.
+    pub description: Option<String>,
+    /// `phrase-grounding`, `vqa` or `freeform`.
+    pub kind: String,
+    /// `Image`.
+    pub content: String,
+    /// The owner, as the client named it.
+    pub owner: String,
+    /// The client's status number.
+    pub status: i64,
+    /// The client's localization.
+    pub localization: Option<String>,
+    /// The client's data localization.
+    pub data_localization: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, i64>,
+    /// Attributes.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What is to be changed; absent fields stay.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DatasetEdit {
+    /// The name.
+    pub name: Option<String>,
+    /// The description; `Some(None)` removes it.
+    pub description: Option<Option<String>>,
+    /// Preferences that are added or replaced.
+    pub preference: Option<Map<String, Value>>,
+    /// Attributes that are added, replaced, or (with `None`) removed.
+    pub attributes: BTreeMap<String, Option<String>>,
+}
+
+impl DatasetEdit {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Engine {
+    /// Creates a dataset with a new id; ids sort by the time of creation.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn create_dataset(
+        &self,
+        permit: &Permit,
+        context: &Context,
+        new: NewDataset,
+    ) -> Result<Dataset, EngineError> {
+        let now = self.now();
+        let id: DatasetId = uuid::Uuid::now_v7()
+            .to_string()
+            .parse()
+            .map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))?;
+        let dataset = Dataset {
+            organization_id: permit.organization_id().clone(),
+            id,
+            version: 1,
+            name: new.name,
+            description: new.description,
+            kind: new.kind,
+            content: new.content,
+            owner: new.owner,
+            status: new.status,
+            localization: new.localization,
+            data_localization: new.data_localization,
+            tags: new.tags,
+            preference: Map::new(),
+            attributes: new.attributes,
+            created_by: permit.actor(),
+            created_at: now,
+            updated_at: now,
+        };
+        let mut tx = self.inner.store.begin().await?;
+        self.confirm_permit(&mut tx, permit).await?;
+        tx.insert_dataset(&dataset).await?;
+        let detail =
+            Detail::new().fact("type", dataset.kind.as_str()).personal("name", &dataset.name, &mut SystemRandom)?;
+        self.audit_dataset(&mut tx, permit, context, "dataset.create", &dataset.id, detail).await?;
+        tx.commit().await?;
+        Ok(dataset)
+    }
+
+    /// Datasets that the permit's key may see, after a position, oldest first.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn list_datasets(
+        &self,
+        permit: &Permit,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<Dataset>, EngineError> {
+        let filter = match permit.visible(ResourceType::Dataset) {
+            Visible::All => DatasetFilter::All,
+            Visible::Only(ids) => DatasetFilter::Only(ids.into_iter().map(ToString::to_string).collect()),
+        };
+        let rows =
+            self.inner.store.list_datasets(permit.organization_id(), &filter, after, i64::from(limit) + 1).await?;
+        Ok(Page::cut(rows, limit, |dataset| dataset.id.to_string()))
+    }
+
+    /// One dataset.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn show_dataset(&self, permit: &Permit, id: &DatasetId) -> Result<Dataset, EngineError> {
+        let found = self.inner.store.find_dataset(permit.organization_id(), id).await?;
+        found.ok_or(EngineError::NotFound("dataset"))
+    }
+
+    /// What is left of a deleted dataset.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] if it was not deleted.
+    pub async fn show_dataset_deletion(
+        &self,
+        permit: &Permit,
+        id: &DatasetId,
+    ) -> Result<DatasetDeletion, EngineError> {
+        let found = self.inner.store.find_dataset_deletion(permit.organization_id(), id).await?;
+        found.ok_or(EngineError::NotFound("delete operation"))
+    }
+
+    /// Edits a dataset; an edit of nothing changes nothing, not even its version.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn edit_dataset(
+        &self,
+        permit: &Permit,
+        context: &Context,
+        id: &DatasetId,
+        edit: DatasetEdit,
+    ) -> Result<Dataset, EngineError> {
+        if edit.is_empty() {
+            return self.show_dataset(permit, id).await;
+        }
+        let mut tx = self.inner.store.begin().await?;
+        self.confirm_permit(&mut tx, permit).await?;
+        let found = tx.lock_dataset(permit.organization_id(), id).await?;
+        let mut dataset = found.ok_or(EngineError::NotFound("dataset"))?;
+        let mut detail = Detail::new();
+        if let Some(name) = edit.name {
+            detail = detail
+                .personal("name_before", &dataset.name, &mut SystemRandom)?
+                .personal("name", &name, &mut SystemRandom)?;
+            dataset.name = name;
+        }
+        if let Some(description) = edit.description {
+            detail = detail.fact("description", "changed");
+            dataset.description = description;
+        }
+        if let Some(preference) = edit.preference {
+            detail = detail.fact("preference", preference.keys().cloned().collect::<Vec<_>>());
+            dataset.preference.extend(preference);
+        }
+        if !edit.attributes.is_empty() {
+            detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
+            merge_attributes(&mut dataset.attributes, edit.attributes);
+        }
+        dataset.updated_at = self.now();
+        tx.update_dataset(&dataset).await?;
+        self.audit_dataset(&mut tx, permit, context, "dataset.edit", id, detail).await?;
+        tx.commit().await?;
+        dataset.version += 1;
+        Ok(dataset)
+    }
+
+    /// Deletes a dataset for good; its id is never given again.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] also for one that was deleted before.
+    pub async fn delete_dataset(
+        &self,
+        permit: &Permit,
+        context: &Context,
+        id: &DatasetId,
+    ) -> Result<DatasetDeletion, EngineError> {
+        let mut tx = self.inner.store.begin().await?;
+        self.confirm_permit(&mut tx, permit).await?;
+        let found = tx.lock_dataset(permit.organization_id(), id).await?;
+        let dataset = found.ok_or(EngineError::NotFound("dataset"))?;
+        let deletion = DatasetDeletion {
+            dataset_id: id.clone(),
+            deleted_by: context.actor.to_string(),
+            deleted_at: self.now(),
+            attributes: dataset.attributes,
+        };
+        tx.delete_dataset(permit.organization_id(), &deletion).await?;
+        let detail = Detail::new().personal("name", &dataset.name, &mut SystemRandom)?;
+        self.audit_dataset(&mut tx, permit, context, "dataset.delete", id, detail).await?;
+        tx.commit().await?;
+        Ok(deletion)
+    }
+
+    async fn audit_dataset(
+        &self,
+        tx: &mut Tx,
+        permit: &Permit,
+        context: &Context,
+        action: &'static str,
+        id: &DatasetId,
+        detail: Detail,
+    ) -> Result<(), EngineError> {
+        let event = Event {
+            actor: context.actor.to_string(),
+            action,
+            target: format!("dataset/{id}"),
+            request_id: context.request_id.to_string(),
+            detail,
+        };
+        tx.append_audit(permit.organization_id().as_str(), &event, self.now()).await?;
+        Ok(())
+    }
+
+    /// Asks once more, in the transaction that writes, whether the permit's key allows it; the answer stays true until
+    /// the transaction ends.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if it does not any more.
+    pub(crate) async fn confirm_permit(&self, tx: &mut Tx, permit: &Permit) -> Result<(), EngineError> {
+        let record = &permit.identity.key.record;
+        let id = record.id;
+        if tx.is_key_at(&record.organization_id, id, record.version).await? {
+            return self.decide_again(permit);
+        }
+        let stored = tx.lock_key(&record.organization_id, id).await?;
+        let stored = stored.ok_or(EngineError::Refused(Refusal::StoreUnavailable))?;
+        let number = permit.identity.secret_number;
+        let secret = stored.secrets.iter().find(|secret| secret.number == number);
+        let secret = secret.ok_or(EngineError::Refused(Refusal::KeySuperseded))?;
+        sealing::open_one(&self.keyring(), &stored.key.record, secret)
+            .map_err(|refused| EngineError::Refused(self.alarm(id, refused)))?;
+        let question = self.question_of(permit);
+        decide(&stored.key.record, secret.life, stored.organization_state, &question).map_err(EngineError::Refused)
+    }
+
+    /// The same record at a later moment: it may have expired between.
+    fn decide_again(&self, permit: &Permit) -> Result<(), EngineError> {
+        let key = &permit.identity.key;
+        let number = permit.identity.secret_number;
+        let life = key.secrets.iter().find(|secret| secret.number == number).map(|secret| secret.life);
+        let life = life.ok_or(EngineError::Refused(Refusal::KeySuperseded))?;
+        decide(&key.record, life, key.organization_state, &self.question_of(permit)).map_err(EngineError::Refused)
+    }
+
+    fn question_of<'a>(&self, permit: &'a Permit) -> Question<'a> {
+        Question {
+            // The claim was checked when the permit was made, and a key never changes its organization.
+            claim: OrganizationClaim::NotAsked,
+            purpose: Purpose::Perform { operation: permit.operation, resource: permit.resource.as_resource() },
+            address: permit.address,
+            now: self.now(),
+        }
+    }
+}

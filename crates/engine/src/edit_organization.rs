@@ -1,0 +1,90 @@
+//! Edit an organization through the resource API: display name, preferences, attributes. Its id never changes.
+
+use std::collections::BTreeMap;
+
+use keyward_core::audit::{Detail, Event};
+use keyward_core::time::Timestamp;
+use keyward_store::organizations::Organization;
+use serde_json::{Map, Value};
+
+use crate::Engine;
+use crate::clock::SystemRandom;
+use crate::context::Context;
+use crate::error::EngineError;
+use crate::permit::Permit;
+
+/// What is to be changed; absent fields stay.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OrganizationEdit {
+    /// The display name.
+    pub name: Option<String>,
+    /// When a client says it was last there.
+    pub last_access_at: Option<Timestamp>,
+    /// Preferences that are added or replaced.
+    pub preference: Option<Map<String, Value>>,
+    /// Attributes that are added, replaced, or (with `None`) removed.
+    pub attributes: BTreeMap<String, Option<String>>,
+}
+
+impl Engine {
+    /// Edits the permit's organization.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn edit_organization(
+        &self,
+        permit: &Permit,
+        context: &Context,
+        edit: OrganizationEdit,
+    ) -> Result<Organization, EngineError> {
+        let now = self.now();
+        let mut tx = self.inner.store.begin().await?;
+        self.confirm_permit(&mut tx, permit).await?;
+        let found = tx.lock_organization(permit.organization_id()).await?;
+        let mut organization = found.ok_or(EngineError::NotFound("organization"))?;
+        let mut detail = Detail::new();
+        if let Some(name) = edit.name {
+            detail = detail
+                .personal("name_before", &organization.name, &mut SystemRandom)?
+                .personal("name", &name, &mut SystemRandom)?;
+            organization.name = name;
+        }
+        if let Some(at) = edit.last_access_at {
+            organization.last_access_at = at;
+        }
+        if let Some(preference) = edit.preference {
+            detail = detail.fact("preference", preference.keys().cloned().collect::<Vec<_>>());
+            organization.preference.extend(preference);
+        }
+        if !edit.attributes.is_empty() {
+            detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
+            merge_attributes(&mut organization.attributes, edit.attributes);
+        }
+        organization.updated_at = now;
+        tx.update_organization(&organization).await?;
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "organization.edit",
+            target: format!("organization/{}", organization.id),
+            request_id: context.request_id.to_string(),
+            detail,
+        };
+        tx.append_audit(organization.id.as_str(), &event, now).await?;
+        tx.commit().await?;
+        organization.version += 1;
+        Ok(organization)
+    }
+}
+
+/// Adds, replaces and removes attributes.
+pub(crate) fn merge_attributes(
+    attributes: &mut BTreeMap<String, String>,
+    edits: BTreeMap<String, Option<String>>,
+) {
+    for (name, value) in edits {
+        match value {
+            Some(value) => attributes.insert(name, value),
+            None => attributes.remove(&name),
+        };
+    }
+}

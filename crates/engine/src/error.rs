@@ -1,0 +1,45 @@
+//! Why a use case did not happen, as far as callers answer differently.
+
+use keyward_core::field::FieldProblem;
+use keyward_core::random::RandomUnavailable;
+use keyward_core::refusal::Refusal;
+use keyward_store::StoreError;
+
+/// A use case failed; nothing was changed, unless it says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// There is no such thing, as far as the caller may know.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The request has problems.
+    #[error("the request has {} problem(s)", .0.len())]
+    Invalid(Vec<FieldProblem>),
+    /// It does not fit the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The caller's key does not allow it any more.
+    #[error("the key was refused when the write was about to commit")]
+    Refused(Refusal),
+    /// Something that is needed is away.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] StoreError),
+    /// The write was sent and its outcome is not known yet; asking again is safe.
+    #[error("the outcome of the write is not known yet")]
+    OutcomeUnknown,
+    /// A sealed record does not open: the database was changed by other means, or the keyring is wrong.
+    #[error("a sealed record does not fit its row")]
+    SealBroken,
+    /// The operating system gives no random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
+            other => Self::Unavailable(other),
+        }
+    }
+}

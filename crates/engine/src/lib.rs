@@ -1,0 +1,228 @@
+//! Keyward's use cases. One file per verb; each writes in one transaction or not at all.
+//!
+//! The engine is the only place that writes keys, and every such write is change + audit entry + outbox event +
+//! change-feed row together, in a task that a dropped request can't cancel. It knows no HTTP, prints nothing, and reads
+//! neither a file nor an environment variable: the server hands everything in.
+
+pub mod cache;
+pub mod clock;
+pub mod context;
+pub mod create_key;
+pub mod create_organization;
+pub mod datasets;
+pub mod delete_key;
+pub mod edit_organization;
+mod error;
+mod key_write;
+mod loads;
+pub mod metrics;
+pub mod permit;
+pub mod restore;
+pub mod resume_key;
+pub mod right;
+pub mod rotate_keyring;
+mod sealing;
+pub mod show_keys;
+pub mod show_organizations;
+pub mod verify;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use keyward_core::key_text::Prefix;
+use keyward_core::keyring::Keyring;
+use keyward_core::time::Timestamp;
+use keyward_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::EngineError;
+
+use crate::cache::VerificationCache;
+use crate::clock::SharedClock;
+use crate::loads::Loads;
+use crate::metrics::Metrics;
+use crate::right::Right;
+use crate::sealing::SharedKeyring;
+
+/// The setting that names the keyring a database belongs to.
+const KEYRING_ID: &str = "keyring.id";
+/// The setting that proves a keyring to be the one.
+const KEYRING_CHECK: &str = "keyring.check";
+/// The setting that holds the key prefix, chosen at the first start.
+const KEY_PREFIX: &str = "key.prefix";
+
+/// What an engine is made of.
+pub struct EngineOptions {
+    /// The open and migrated database.
+    pub store: Store,
+    /// The keyring.
+    pub keyring: Keyring,
+    /// The clock.
+    pub clock: SharedClock,
+    /// About how many keys the cache holds.
+    pub cache_capacity: usize,
+}
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    keyring: SharedKeyring,
+    /// Held for reading while something is sealed and committed; a rotation of the keyring takes it for writing, so
+    /// that nothing sealed under an old version can commit unseen.
+    sealing: tokio::sync::RwLock<()>,
+    clock: SharedClock,
+    prefix: Prefix,
+    cache: Arc<VerificationCache>,
+    loads: Loads,
+    right: Arc<Right>,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The database belongs to another keyring.
+    #[error("the database belongs to keyring `{expected}`, but the keyring that was given is `{given}`")]
+    OtherKeyring {
+        /// The keyring that the database was made with.
+        expected: String,
+        /// The keyring that was given.
+        given: String,
+    },
+    /// The keyring has the right id and other keys.
+    #[error("the keyring `{0}` has the right id, but not the keys that this database was made with")]
+    ChangedKeyring(String),
+    /// Records are sealed under a version that the keyring does not hold.
+    #[error("records are sealed under keyring version {0}, which the keyring does not hold")]
+    MissingVersion(i64),
+    /// Another process writes keys to this database.
+    #[error("another Keyward process serves this database")]
+    NotTheWriter,
+    /// The database failed.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotTheWriter => Self::NotTheWriter,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl Engine {
+    /// Checks the keyring against the database, takes the right to write, and starts.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
+        let EngineOptions { store, keyring, clock, cache_capacity } = options;
+        bind_keyring(&store, &keyring).await?;
+        let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
+        let prefix =
+            prefix.parse().map_err(|_| StartError::Store(StoreError::Unreadable { what: "key prefix" }))?;
+        let cache = Arc::new(VerificationCache::new(cache_capacity));
+        let right = Arc::new(Right::none());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let keeper = right::take(store.clone(), Arc::clone(&right), Arc::clone(&cache), stop.clone()).await?;
+        if let Some(keeper) = keeper {
+            tasks.spawn(keeper);
+        }
+        let inner = Inner {
+            store,
+            keyring: RwLock::new(Arc::new(keyring)),
+            sealing: tokio::sync::RwLock::new(()),
+            clock,
+            prefix,
+            cache,
+            loads: Loads::new(),
+            right,
+            metrics: Metrics::register(),
+            tasks,
+            stop,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Waits for every write that was begun, gives the right back, and closes the database.
+    pub async fn shut_down(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.store.close().await;
+    }
+
+    /// The present moment, by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The prefix of this installation's keys.
+    pub fn prefix(&self) -> &Prefix {
+        &self.inner.prefix
+    }
+
+    /// The database, for what only reads.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The keyring in force.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.inner.keyring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The cache, for figures and benches.
+    pub fn cache(&self) -> &VerificationCache {
+        &self.inner.cache
+    }
+
+    /// Whether the engine may write and answer from memory, and the database answers.
+    ///
+    /// # Errors
+    /// What is missing, for `/readyz`.
+    pub async fn check_ready(&self) -> Result<(), String> {
+        if self.inner.stop.is_cancelled() {
+            return Err("shutting down".to_owned());
+        }
+        if !self.inner.right.is_held() {
+            return Err("the right to write to the database is not held".to_owned());
+        }
+        self.inner.metrics.cached_keys.set(self.inner.cache.len() as f64);
+        self.inner.store.ping().await.map_err(|error| error.to_string())
+    }
+}
+
+/// Binds a new database to the keyring, or checks that it is the one.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
+    let expected = store.claim_setting(KEYRING_ID, keyring.id()).await?;
+    if expected != keyring.id() {
+        return Err(StartError::OtherKeyring { expected, given: keyring.id().to_owned() });
+    }
+    let own = keyward_core::audit::hex(&keyring.check_value());
+    let check = store.claim_setting(KEYRING_CHECK, &own).await?;
+    if check != own {
+        return Err(StartError::ChangedKeyring(expected));
+    }
+    if let Some((low, high)) = store.sealed_under().await? {
+        let held: Vec<i64> = keyring.summary().versions.iter().map(|(version, _)| i64::from(*version)).collect();
+        if let Some(missing) = [low, high].into_iter().find(|version| !held.contains(version)) {
+            return Err(StartError::MissingVersion(missing));
+        }
+    }
+    Ok(())
+}

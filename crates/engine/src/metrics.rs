@@ -1,0 +1,39 @@
+//! The engine's counters, registered once so that a verify only adds one to a number.
+//!
+//! Labels are closed enums, never ids. Without a recorder they count into nothing.
+
+use keyward_core::refusal::Code;
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// The counters.
+pub struct Metrics {
+    pub(crate) accepted: Counter,
+    refused: Vec<Counter>,
+    pub(crate) from_store: Counter,
+    pub(crate) alarms: Counter,
+    pub(crate) cached_keys: Gauge,
+}
+
+impl Metrics {
+    /// Registers the counters with the recorder that is in force now.
+    pub fn register() -> Self {
+        let refused = Code::ALL
+            .iter()
+            .map(|code| counter!("keyward_verify_total", "outcome" => code.name()))
+            .collect();
+        Self {
+            accepted: counter!("keyward_verify_total", "outcome" => "accepted"),
+            refused,
+            from_store: counter!("keyward_verify_loads_total"),
+            alarms: counter!("keyward_sealed_record_alarms_total"),
+            cached_keys: gauge!("keyward_cached_keys"),
+        }
+    }
+
+    /// Counts a refusal.
+    pub fn count_refusal(&self, code: Code) {
+        if let Some(counter) = Code::ALL.iter().position(|known| *known == code).and_then(|at| self.refused.get(at)) {
+            counter.increment(1);
+        }
+    }
+}

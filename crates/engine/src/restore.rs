@@ -1,0 +1,144 @@
+//! Restore a backup into an empty database, with every key that was alive held until somebody looks at it.
+//!
+//! A backup is the past: a key that was deleted after it was made would be alive again. So the rows and the holds are
+//! one transaction, and nothing serves from the database before it. Letting go is the operator's decision: all at once
+//! ([`release_held`]) or one by one ([`Engine::resume_key`]).
+
+use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
+use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::keyring::Keyring;
+use keyward_core::record::KeyRecord;
+use keyward_core::state::{KeyState, PauseReason};
+use keyward_core::time::Timestamp;
+use keyward_store::{Store, StoreError, Tx};
+use tokio::io::AsyncBufReadExt;
+
+use crate::Engine;
+use crate::clock::SystemRandom;
+use crate::context::Context;
+use crate::error::EngineError;
+use crate::sealing;
+
+const STEP: i64 = 200;
+
+/// What becomes of the keys of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldState {
+    /// Every key that was alive is held.
+    Hold,
+    /// The operator accepts the old state as it is.
+    Accept,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Keys that are held now.
+    pub held: u64,
+}
+
+/// Loads a backup that was checked into a migrated, empty database, in one transaction.
+///
+/// # Errors
+/// [`EngineError`]; nothing was changed then.
+pub async fn restore<R: AsyncBufReadExt + Unpin>(
+    store: &Store,
+    keyring: &Keyring,
+    input: &mut R,
+    old_state: OldState,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Restored, EngineError> {
+    if !store.is_empty().await? {
+        return Err(EngineError::Conflict(
+            "the database is not empty; restore into a new data folder or database".to_owned(),
+        ));
+    }
+    let mut tx = store.begin().await?;
+    let copied = tx.load(input).await?;
+    let epoch = tx.raise_epoch().await?;
+    let mut held = 0;
+    if old_state == OldState::Hold {
+        let mut after = String::new();
+        loop {
+            let ids = tx.list_key_ids_in_state("active", &after, STEP).await?;
+            let Some((_, last)) = ids.last() else { break };
+            after = last.to_string();
+            for (organization, id) in ids {
+                hold(&mut tx, keyring, (&organization, id), context, epoch, now).await?;
+                held += 1;
+            }
+        }
+    }
+    let event = Event {
+        actor: context.actor.to_string(),
+        action: "database.restore",
+        target: "database".to_owned(),
+        request_id: context.request_id.to_string(),
+        detail: Detail::new()
+            .fact("rows", copied.rows)
+            .fact("held", held)
+            .fact("old_state_accepted", old_state == OldState::Accept),
+    };
+    tx.append_audit(NO_ORGANIZATION, &event, now).await?;
+    tx.commit().await?;
+    Ok(Restored { rows: copied.rows, held })
+}
+
+async fn hold(
+    tx: &mut Tx,
+    keyring: &Keyring,
+    (organization, id): (&OrganizationId, KeyId),
+    context: &Context,
+    epoch: i64,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let stored = tx.lock_key(organization, id).await?;
+    let stored = stored.ok_or(EngineError::Unavailable(StoreError::Unreadable { what: "restored key" }))?;
+    let was = &stored.key.record;
+    let state = KeyState::Paused { reason: PauseReason::Restored };
+    let record = KeyRecord { state, version: was.version + 1, ..was.clone() };
+    // A seal that does not open stays as it is: it opens nothing, held or not.
+    let secrets = match sealing::reseal(keyring, was, &record, &stored.secrets, &mut SystemRandom) {
+        Err(EngineError::SealBroken) => stored.secrets.clone(),
+        other => other?,
+    };
+    tx.update_key(&record, was.version, &secrets, now).await?;
+    let event = Event {
+        actor: context.actor.to_string(),
+        action: "key.pause",
+        target: format!("key/{id}"),
+        request_id: context.request_id.to_string(),
+        detail: Detail::new().fact("reason", PauseReason::Restored.name()),
+    };
+    tx.record_key_write(&record, &event, epoch, now).await?;
+    Ok(())
+}
+
+impl Engine {
+    /// Resumes every key that a restore left held: the operator accepts the old state.
+    ///
+    /// # Errors
+    /// [`EngineError`]; what was resumed so far stays so.
+    pub async fn release_held(&self, context: &Context) -> Result<u64, EngineError> {
+        let mut released = 0;
+        let mut after = String::new();
+        loop {
+            let reason = PauseReason::Restored.name();
+            let ids = self.inner.store.list_key_ids_in_state("paused", reason, &after, STEP).await?;
+            let Some((_, last)) = ids.last() else { return Ok(released) };
+            after = last.to_string();
+            for (organization, id) in ids {
+                match self.resume_key(context.clone(), organization, id).await {
+                    Ok(_) => released += 1,
+                    Err(EngineError::SealBroken) => {
+                        tracing::error!(key.id = %id, "ALARM: a held key's seals do not open; it stays held");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Rotate the keyring: a new version, every record sealed anew in small steps, then the old versions destroyed.
+//!
+//! No key holder notices. The new version is saved before anything is sealed under it, and the old ones are destroyed
+//! only when nothing is sealed under them any more; a rotation that was interrupted is finished by the next one.
+
+use std::sync::{Arc, PoisonError};
+
+use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
+use keyward_core::keyring::{Keyring, KeyringSummary};
+use keyward_store::StoreError;
+
+use crate::Engine;
+use crate::clock::SystemRandom;
+use crate::context::Context;
+use crate::error::EngineError;
+use crate::sealing;
+
+/// Keys per transaction: short enough that writes of keys wait only a moment.
+const STEP: i64 = 100;
+
+/// What a rotation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyringRotated {
+    /// The keyring now.
+    pub keyring: KeyringSummary,
+    /// Keys whose secrets were sealed anew.
+    pub resealed: u64,
+    /// Keys that are still under an old version because their seals do not open; then that version is kept.
+    pub broken: u64,
+}
+
+/// Saves a keyring durably, replacing the one that was there.
+pub type SaveKeyring<'a> = &'a (dyn Fn(&Keyring) -> std::io::Result<()> + Send + Sync);
+
+impl Engine {
+    /// Rotates the keyring.
+    ///
+    /// # Errors
+    /// [`EngineError`]; what was sealed anew stays so, and the old versions are kept.
+    pub async fn rotate_keyring(
+        &self,
+        context: Context,
+        save: SaveKeyring<'_>,
+    ) -> Result<KeyringRotated, EngineError> {
+        if !self.inner.right.is_held() {
+            return Err(EngineError::Unavailable(StoreError::NotTheWriter));
+        }
+        let next = self.keyring().with_new_version(&mut SystemRandom, self.now())?;
+        save(&next).map_err(not_saved)?;
+        {
+            // Whoever is sealing now commits first; from here on everything is sealed under the new version.
+            let _nobody_seals = self.inner.sealing.write().await;
+            self.swap_keyring(next);
+        }
+        let (resealed, broken) = self.reseal_all().await?;
+        if broken == 0 {
+            let last = self.keyring().with_active_only()?;
+            save(&last).map_err(not_saved)?;
+            self.swap_keyring(last);
+        }
+        let summary = self.keyring().summary();
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "keyring.rotate",
+            target: format!("keyring/{}", summary.id),
+            request_id: context.request_id.to_string(),
+            detail: Detail::new()
+                .fact("version", summary.active)
+                .fact("resealed", resealed)
+                .fact("broken", broken),
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.append_audit(NO_ORGANIZATION, &event, self.now()).await?;
+        tx.commit().await?;
+        Ok(KeyringRotated { keyring: summary, resealed, broken })
+    }
+
+    fn swap_keyring(&self, next: Keyring) {
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    async fn reseal_all(&self) -> Result<(u64, u64), EngineError> {
+        let keyring = self.keyring();
+        let (mut resealed, mut broken) = (0, 0);
+        let mut after = String::new();
+        loop {
+            let ids = self.inner.store.list_keys_sealed_before(keyring.active(), &after, STEP).await?;
+            let Some((_, last)) = ids.last() else { return Ok((resealed, broken)) };
+            after = last.to_string();
+            let mut tx = self.inner.store.begin().await?;
+            for (organization, id) in ids {
+                let Some(stored) = tx.lock_key(&organization, id).await? else { continue };
+                let record = &stored.key.record;
+                match sealing::reseal(&keyring, record, record, &stored.secrets, &mut SystemRandom) {
+                    Ok(secrets) => {
+                        tx.update_seals(id, &secrets).await?;
+                        resealed += 1;
+                    }
+                    Err(EngineError::SealBroken) if stored.secrets.iter().all(|secret| secret.sealed.bytes.is_empty()) => {
+                        // Wiped by a deletion: nothing is lost with the old version.
+                        let secrets: Vec<_> = stored
+                            .secrets
+                            .into_iter()
+                            .map(|mut secret| {
+                                secret.sealed.keyring_version = keyring.active();
+                                secret
+                            })
+                            .collect();
+                        tx.update_seals(id, &secrets).await?;
+                    }
+                    Err(EngineError::SealBroken) => {
+                        tracing::error!(key.id = %id, "ALARM: a sealed record does not open, so its keyring version is kept");
+                        self.inner.metrics.alarms.increment(1);
+                        broken += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            tx.commit().await?;
+        }
+    }
+}
+
+fn not_saved(error: std::io::Error) -> EngineError {
+    EngineError::Conflict(format!("the keyring could not be saved: {error}"))
+}

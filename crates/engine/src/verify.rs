@@ -1,0 +1,250 @@
+//! Verify: is this key accepted, here and now, for this? The path that Keyward exists for.
+//!
+//! From memory: one look, one constant-time comparison, one decision; no write, no lock across an await. From the
+//! database, where memory may not be used: a shared load, put through the cache. A database that does not answer is
+//! `store_unavailable`, never "unknown" and never an allow.
+
+use std::sync::Arc;
+
+use keyward_core::address::CallerAddress;
+use keyward_core::credentials::Credentials;
+use keyward_core::decision::{OrganizationClaim, Purpose, Question, RateStanding, decide, decide_rate};
+use keyward_core::ids::KeyId;
+use keyward_core::key_digest::KeyDigest;
+use keyward_core::operation::Operation;
+use keyward_core::refusal::Refusal;
+use keyward_core::seal::OpenRefused;
+use keyward_core::state::SecretLife;
+
+use crate::Engine;
+use crate::cache::{CachedKey, Filled, Look};
+use crate::loads::{Loaded, Turn, outcome_of};
+use crate::permit::{Identity, OwnedResource, Permit};
+use crate::sealing;
+
+/// How often a load that was overtaken by a write is repeated.
+const MAX_RELOADS: usize = 4;
+
+/// What is asked, besides the key.
+#[derive(Debug, Clone, Copy)]
+pub struct VerifyQuestion<'a> {
+    /// The key and the organization header.
+    pub credentials: Credentials<'a>,
+    /// How the request names its organization.
+    pub claim: OrganizationClaim<'a>,
+    /// What it is for.
+    pub purpose: Purpose<'a>,
+    /// Where it comes from.
+    pub address: CallerAddress,
+}
+
+impl Engine {
+    /// Verifies a key, and makes `accept`'s value from the accepted key in place, so that the way from memory copies
+    /// nothing.
+    ///
+    /// # Errors
+    /// The refusal that the caller gets.
+    pub async fn verify<T>(
+        &self,
+        question: &VerifyQuestion<'_>,
+        accept: impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Result<T, Refusal> {
+        let digest = question.credentials.key.digest();
+        let outcome = match self.verify_in_memory(question, &digest, &accept) {
+            Some(outcome) => outcome,
+            None => Box::pin(self.verify_from_store(question, &digest, &accept)).await,
+        };
+        match &outcome {
+            Ok(_) => self.inner.metrics.accepted.increment(1),
+            Err(refusal) => self.inner.metrics.count_refusal(refusal.code()),
+        }
+        outcome
+    }
+
+    /// Counts a refusal that was decided before any key was looked at.
+    pub fn count_refusal(&self, refusal: &Refusal) {
+        self.inner.metrics.count_refusal(refusal.code());
+    }
+
+    /// Verifies a key and says whose it is.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn identify(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
+        self.verify(question, |key, secret_number| Identity { key: Arc::clone(key), secret_number }).await
+    }
+
+    /// Verifies a key for one operation on one resource.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn permit(
+        &self,
+        credentials: Credentials<'_>,
+        claim: OrganizationClaim<'_>,
+        (operation, resource): (Operation, OwnedResource),
+        address: CallerAddress,
+    ) -> Result<Permit, Refusal> {
+        let purpose = Purpose::Perform { operation, resource: resource.as_resource() };
+        let identity = self.identify(&VerifyQuestion { credentials, claim, purpose, address }).await?;
+        Ok(Permit { identity, operation, resource, address })
+    }
+
+    /// The way without the database; `None` where it must be asked.
+    fn verify_in_memory<T>(
+        &self,
+        question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
+        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Option<Result<T, Refusal>> {
+        let look = self.inner.cache.look(question.credentials.key.id(), |key| {
+            self.answer_live(key, question, digest, accept)
+        });
+        let Look::Here(Some(outcome)) = look else { return None };
+        // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
+        self.inner.right.is_held().then_some(outcome)
+    }
+
+    /// The answer of a key's live secrets; `None` if none matches and ended ones may.
+    fn answer_live<T>(
+        &self,
+        key: &Arc<CachedKey>,
+        question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
+        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Option<Result<T, Refusal>> {
+        match key.matching_secret(digest) {
+            Some(secret) => Some(
+                self.decide(key, secret.life, question).map(|()| accept(key, secret.number)),
+            ),
+            None if key.has_ended_secrets => None,
+            None => Some(Err(Refusal::KeyUnknown)),
+        }
+    }
+
+    fn decide(&self, key: &CachedKey, life: SecretLife, question: &VerifyQuestion<'_>) -> Result<(), Refusal> {
+        let question = Question {
+            claim: question.claim,
+            purpose: question.purpose,
+            address: question.address,
+            now: self.now(),
+        };
+        decide(&key.record, life, key.organization_state, &question)?;
+        // No key has a rate limit yet: creation takes none.
+        decide_rate(RateStanding::Within)
+    }
+
+    async fn verify_from_store<T>(
+        &self,
+        question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
+        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Result<T, Refusal> {
+        let id = question.credentials.key.id();
+        if !self.keyring().knows_key_id(id) {
+            return Err(Refusal::KeyUnknown);
+        }
+        let key = match self.load(id).await {
+            Loaded::Key(key) => key,
+            Loaded::Nothing => return Err(Refusal::KeyUnknown),
+            Loaded::Failed => return Err(Refusal::StoreUnavailable),
+        };
+        match self.answer_live(&key, question, digest, accept) {
+            Some(outcome) => outcome,
+            None => self.answer_ended(&key, question, digest, accept).await,
+        }
+    }
+
+    /// Compares with the ended secrets: their holder is told so, and nothing leads from them to an allow.
+    async fn answer_ended<T>(
+        &self,
+        key: &Arc<CachedKey>,
+        question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
+        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Result<T, Refusal> {
+        let stored = match self.inner.store.load_ended_key(key.record.id).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Err(Refusal::KeyUnknown),
+            Err(error) => {
+                tracing::warn!(%error, "the ended secrets of a key could not be read");
+                return Err(Refusal::StoreUnavailable);
+            }
+        };
+        let keyring = self.keyring();
+        for secret in &stored.secrets {
+            let opened = sealing::open_one(&keyring, &stored.key.record, secret)
+                .map_err(|refused| self.alarm(key.record.id, refused))?;
+            if opened.digest.matches(digest) {
+                let ended = CachedKey::new(stored.key.record, stored.organization_state, Vec::new(), true);
+                self.decide(&ended, SecretLife::Ended, question)?;
+                return Ok(accept(key, opened.number));
+            }
+        }
+        Err(Refusal::KeyUnknown)
+    }
+
+    /// Loads a key through the cache, together with whoever else waits for it.
+    async fn load(&self, id: KeyId) -> Loaded {
+        self.inner.metrics.from_store.increment(1);
+        let outcome = match self.inner.loads.join(id) {
+            Turn::Wait(outcome) => outcome,
+            Turn::Lead(outcome) => {
+                let engine = self.clone();
+                // A task of its own: the request that leads may be dropped, and others wait for the load.
+                self.inner.tasks.spawn(async move {
+                    engine.inner.loads.run(id, || engine.load_once(id)).await;
+                });
+                outcome
+            }
+        };
+        outcome_of(outcome).await
+    }
+
+    async fn load_once(&self, id: KeyId) -> Loaded {
+        for _ in 0..MAX_RELOADS {
+            let ticket = self.inner.cache.begin_load(id);
+            let loaded = self.read_key(id).await;
+            match loaded {
+                Loaded::Key(key) => match self.inner.cache.finish_load(ticket, key) {
+                    Filled::Use(key) => return Loaded::Key(key),
+                    Filled::Stale => {}
+                },
+                other => {
+                    self.inner.cache.abandon_load(ticket);
+                    return other;
+                }
+            }
+        }
+        Loaded::Failed
+    }
+
+    /// Reads and opens a key. A seal that does not open is tried once more: the keyring may just have been rotated.
+    pub(crate) async fn read_key(&self, id: KeyId) -> Loaded {
+        let mut last = None;
+        for _ in 0..2 {
+            let keyring = self.keyring();
+            match self.inner.store.load_live_key(id).await {
+                Ok(None) => return Loaded::Nothing,
+                Ok(Some(stored)) => match sealing::open_live(&keyring, stored) {
+                    Ok(key) => return Loaded::Key(Arc::new(key)),
+                    Err(refused) => last = Some(refused),
+                },
+                Err(error) => {
+                    tracing::warn!(key.id = %id, %error, "a key could not be read");
+                    return Loaded::Failed;
+                }
+            }
+        }
+        if let Some(refused) = last {
+            self.alarm(id, refused);
+        }
+        Loaded::Failed
+    }
+
+    pub(crate) fn alarm(&self, id: KeyId, refused: OpenRefused) -> Refusal {
+        self.inner.metrics.alarms.increment(1);
+        tracing::error!(key.id = %id, error = %refused, "ALARM: a sealed record does not open");
+        Refusal::StoreUnavailable
+    }
+}

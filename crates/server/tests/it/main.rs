@@ -1,0 +1,15 @@
+//! The real `keyward` program, seen from outside: what it prints, writes and answers.
+//!
+//! One integration binary for the whole crate; a file for each way of looking at the program.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on ends; the lints' exemption for tests does not reach functions beside them"
+)]
+
+mod raw_http;
+mod sdk;
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");

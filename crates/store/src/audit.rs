@@ -1,0 +1,169 @@
+//! The audit chain's rows, and the feed and outbox rows that go with a key's write.
+//!
+//! The head row of a chain is updated first: its lock makes sequence and hash follow commit order. Entries are only
+//! ever inserted; no statement here changes or removes one.
+
+use keyward_core::audit::{CHAIN_START, Entry, EntryHash, Event};
+use keyward_core::record::KeyRecord;
+use keyward_core::time::Timestamp;
+
+use crate::backend::{Store, Tx};
+use crate::error::StoreError;
+
+const START_CHAIN: &str =
+    "INSERT INTO audit_head (chain, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT (chain) DO NOTHING";
+const NEXT_IN_CHAIN: &str =
+    "UPDATE audit_head SET sequence = sequence + 1 WHERE chain = $1 RETURNING sequence, hash";
+const SET_HEAD: &str = "UPDATE audit_head SET hash = $2 WHERE chain = $1";
+const INSERT: &str = "INSERT INTO audit_entry \
+    (chain, sequence, previous_hash, hash, at, actor, action, target, request_id, facts, personal) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const LIST: &str = "SELECT chain, sequence, previous_hash, hash, at, actor, action, target, request_id, facts, personal \
+    FROM audit_entry WHERE chain = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+
+const NEXT_CHANGE: &str =
+    "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
+const INSERT_FEED: &str =
+    "INSERT INTO change_feed (number, organization_id, key_id, version, at) VALUES ($1, $2, $3, $4, $5)";
+const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id, kind, payload, created_at) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// An entry as it is stored, with its clear personal values.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredEntry {
+    /// The chain.
+    pub chain: String,
+    /// The number in the chain.
+    pub sequence: i64,
+    /// The hash of the entry before.
+    pub previous_hash: Vec<u8>,
+    /// This entry's hash.
+    pub hash: Vec<u8>,
+    /// Unix milliseconds.
+    pub at: i64,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// In which request.
+    pub request_id: String,
+    /// Facts as JSON text.
+    pub facts: String,
+    /// Personal values as JSON text.
+    pub personal: String,
+}
+
+impl StoredEntry {
+    /// Whether the stored hash is that of the stored content.
+    pub fn is_intact(&self) -> bool {
+        let Ok(previous) = EntryHash::try_from(self.previous_hash.as_slice()) else { return false };
+        let entry = Entry {
+            chain: &self.chain,
+            sequence: self.sequence,
+            previous: &previous,
+            at: Timestamp::from_unix_ms(self.at),
+            actor: &self.actor,
+            action: &self.action,
+            target: &self.target,
+            request_id: &self.request_id,
+            facts: &self.facts,
+        };
+        entry.hash().as_slice() == self.hash.as_slice()
+    }
+}
+
+impl Store {
+    /// Entries of a chain after a sequence number, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_audit(&self, chain: &str, after: i64, limit: i64) -> Result<Vec<StoredEntry>, StoreError> {
+        Ok(on_read!(self, on =>
+            sqlx::query_as::<_, StoredEntry>(LIST).bind(chain).bind(after).bind(limit).fetch_all(on).await)?)
+    }
+}
+
+impl Tx {
+    /// Appends `event` to a chain and returns its sequence number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn append_audit(&mut self, chain: &str, event: &Event, now: Timestamp) -> Result<i64, StoreError> {
+        in_tx!(self, on => sqlx::query(START_CHAIN).bind(chain).bind(CHAIN_START.to_vec()).execute(on).await.map(drop))?;
+        let (sequence, previous) = in_tx!(self, on =>
+            sqlx::query_as::<_, (i64, Vec<u8>)>(NEXT_IN_CHAIN).bind(chain).fetch_one(on).await)?;
+        let previous = EntryHash::try_from(previous.as_slice())
+            .map_err(|_| StoreError::Unreadable { what: "audit head" })?;
+        let facts = event.detail.facts_json();
+        let hash = Entry {
+            chain,
+            sequence,
+            previous: &previous,
+            at: now,
+            actor: &event.actor,
+            action: event.action,
+            target: &event.target,
+            request_id: &event.request_id,
+            facts: &facts,
+        }
+        .hash();
+        in_tx!(self, on => sqlx::query(INSERT)
+            .bind(chain)
+            .bind(sequence)
+            .bind(previous.to_vec())
+            .bind(hash.to_vec())
+            .bind(now.as_unix_ms())
+            .bind(&event.actor)
+            .bind(event.action)
+            .bind(&event.target)
+            .bind(&event.request_id)
+            .bind(&facts)
+            .bind(event.detail.personal_json())
+            .execute(on)
+            .await
+            .map(drop))?;
+        in_tx!(self, on => sqlx::query(SET_HEAD).bind(chain).bind(hash.to_vec()).execute(on).await.map(drop))?;
+        Ok(sequence)
+    }
+
+    /// Writes what every write to a key leaves besides the change itself: the audit entry, the feed row and the
+    /// outbox event. The feed's counter comes last, because its lock is held by everybody in turn.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
+    pub async fn record_key_write(
+        &mut self,
+        record: &KeyRecord,
+        event: &Event,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let organization = record.organization_id.as_str();
+        self.append_audit(organization, event, now).await?;
+        let number = in_tx!(self, on =>
+            sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
+        .ok_or(StoreError::NotTheWriter)?;
+        in_tx!(self, on => sqlx::query(INSERT_FEED)
+            .bind(number)
+            .bind(organization)
+            .bind(record.id.as_str())
+            .bind(record.version)
+            .bind(now.as_unix_ms())
+            .execute(on)
+            .await
+            .map(drop))?;
+        in_tx!(self, on => sqlx::query(INSERT_OUTBOX)
+            .bind(number)
+            .bind(organization)
+            .bind(record.id.as_str())
+            .bind(event.action)
+            .bind(event.detail.facts_json())
+            .bind(now.as_unix_ms())
+            .execute(on)
+            .await
+            .map(drop))?;
+        Ok(number)
+    }
+}

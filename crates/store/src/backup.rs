@@ -1,0 +1,398 @@
+//! A logical copy of every table, the same for both databases: JSON Lines, one row a line.
+//!
+//! Written from one snapshot while everything goes on, and read into an empty database of either kind. The first
+//! line says what it is, the last one counts rows and hashes all before it, so that a cut copy is noticed. The keyring
+//! is not in it: a backup alone opens nothing.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Row as _};
+use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt as _};
+
+use crate::backend::{Backend, Store, Tx};
+use crate::error::StoreError;
+use crate::schema::SCHEMA_LEVEL;
+
+const FORMAT: u32 = 1;
+
+/// How a column's values are written.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Bytes,
+}
+
+struct Table {
+    name: &'static str,
+    columns: &'static [(&'static str, Kind)],
+    order: &'static str,
+}
+
+use Kind::{Bytes as B, Number as N, Text as T};
+
+/// Every table, parents before children. A test compares this with the schema.
+const TABLES: &[Table] = &[
+    Table { name: "setting", columns: &[("name", T), ("value", T)], order: "name" },
+    Table { name: "change_counter", columns: &[("id", N), ("value", N), ("epoch", N)], order: "id" },
+    Table {
+        name: "organization",
+        columns: &[
+            ("id", T),
+            ("version", N),
+            ("state", T),
+            ("name", T),
+            ("preference", T),
+            ("attributes", T),
+            ("last_access_at", N),
+            ("created_at", N),
+            ("updated_at", N),
+        ],
+        order: "id",
+    },
+    Table { name: "person", columns: &[("id", T), ("email", T), ("created_at", N)], order: "id" },
+    Table {
+        name: "membership",
+        columns: &[("organization_id", T), ("person_id", T), ("role", T), ("created_at", N)],
+        order: "organization_id, person_id",
+    },
+    Table {
+        name: "secret_key",
+        columns: &[
+            ("id", T),
+            ("organization_id", T),
+            ("version", N),
+            ("state", T),
+            ("state_reason", T),
+            ("deleted_at", N),
+            ("scopes", N),
+            ("level", T),
+            ("rules", T),
+            ("conditions", T),
+            ("name", T),
+            ("description", T),
+            ("environment", T),
+            ("created_by", T),
+            ("created_at", N),
+            ("updated_at", N),
+        ],
+        order: "id",
+    },
+    Table {
+        name: "secret",
+        columns: &[
+            ("key_id", T),
+            ("number", N),
+            ("life", T),
+            ("valid_until", N),
+            ("keyring_version", N),
+            ("sealed", B),
+            ("hint", T),
+            ("created_at", N),
+        ],
+        order: "key_id, number",
+    },
+    Table {
+        name: "change_feed",
+        columns: &[("number", N), ("organization_id", T), ("key_id", T), ("version", N), ("at", N)],
+        order: "number",
+    },
+    Table {
+        name: "outbox",
+        columns: &[
+            ("number", N),
+            ("organization_id", T),
+            ("key_id", T),
+            ("kind", T),
+            ("payload", T),
+            ("created_at", N),
+        ],
+        order: "number",
+    },
+    Table { name: "audit_head", columns: &[("chain", T), ("sequence", N), ("hash", B)], order: "chain" },
+    Table {
+        name: "audit_entry",
+        columns: &[
+            ("chain", T),
+            ("sequence", N),
+            ("previous_hash", B),
+            ("hash", B),
+            ("at", N),
+            ("actor", T),
+            ("action", T),
+            ("target", T),
+            ("request_id", T),
+            ("facts", T),
+            ("personal", T),
+        ],
+        order: "chain, sequence",
+    },
+    Table {
+        name: "dataset",
+        columns: &[
+            ("organization_id", T),
+            ("id", T),
+            ("version", N),
+            ("name", T),
+            ("description", T),
+            ("kind", T),
+            ("content", T),
+            ("owner", T),
+            ("status", N),
+            ("localization", T),
+            ("data_localization", T),
+            ("tags", T),
+            ("preference", T),
+            ("attributes", T),
+            ("created_by", T),
+            ("created_at", N),
+            ("updated_at", N),
+        ],
+        order: "organization_id, id",
+    },
+    Table {
+        name: "dataset_deletion",
+        columns: &[
+            ("organization_id", T),
+            ("dataset_id", T),
+            ("deleted_by", T),
+            ("deleted_at", N),
+            ("attributes", T),
+        ],
+        order: "organization_id, dataset_id",
+    },
+];
+
+/// The first line of a backup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Header {
+    /// The format's number.
+    pub keyward_backup: u32,
+    /// The schema level of the binary that wrote it.
+    pub schema: i64,
+    /// When it was made.
+    pub created_at_ms: i64,
+    /// The keyring that its records are sealed under, to be kept elsewhere.
+    pub keyring_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RowLine {
+    t: String,
+    r: Vec<Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Trailer {
+    rows: u64,
+    sha256: String,
+}
+
+/// What a backup or a restore went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Rows of all tables together.
+    pub rows: u64,
+}
+
+struct Writing<'a, W> {
+    out: &'a mut W,
+    hash: Sha256,
+    rows: u64,
+}
+
+impl<W: AsyncWrite + Unpin> Writing<'_, W> {
+    async fn line(&mut self, line: &impl Serialize) -> Result<(), StoreError> {
+        let mut text = serde_json::to_vec(line).map_err(|error| StoreError::Backup(error.to_string()))?;
+        text.push(b'\n');
+        self.hash.update(&text);
+        self.out.write_all(&text).await.map_err(|error| StoreError::Backup(format!("writing failed: {error}")))
+    }
+}
+
+impl Store {
+    /// Writes every table to `out` from one snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was written so far is no backup then.
+    pub async fn dump<W: AsyncWrite + Unpin>(
+        &self,
+        out: &mut W,
+        keyring_id: &str,
+        created_at_ms: i64,
+    ) -> Result<Copied, StoreError> {
+        let mut writing = Writing { out, hash: Sha256::new(), rows: 0 };
+        let header =
+            Header { keyward_backup: FORMAT, schema: SCHEMA_LEVEL, created_at_ms, keyring_id: keyring_id.to_owned() };
+        writing.line(&header).await?;
+        match &self.backend {
+            Backend::Sqlite { read, .. } => {
+                let mut snapshot = read.begin().await?;
+                for table in TABLES {
+                    dump_table!(writing, table, &mut *snapshot);
+                }
+                snapshot.rollback().await?;
+            }
+            Backend::Postgres { pool, .. } => {
+                let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                // A copy of a large table may take longer than a statement of the request path may.
+                sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *snapshot).await?;
+                for table in TABLES {
+                    dump_table!(writing, table, &mut *snapshot);
+                }
+                snapshot.rollback().await?;
+            }
+        }
+        let trailer = Trailer { rows: writing.rows, sha256: keyward_core::audit::hex(&writing.hash.clone().finalize()) };
+        let rows = writing.rows;
+        writing.line(&trailer).await?;
+        writing.out.flush().await.map_err(|error| StoreError::Backup(format!("writing failed: {error}")))?;
+        Ok(Copied { rows })
+    }
+
+    /// Whether no organization and no keyring were ever written here.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.list_organizations("", 1).await?.is_empty() && self.list_audit("-", 0, 1).await?.is_empty())
+    }
+}
+
+/// Writes one table's rows; a macro, because the row's type differs per database.
+macro_rules! dump_table {
+    ($writing:ident, $table:ident, $on:expr) => {{
+        let names: Vec<&str> = $table.columns.iter().map(|(name, _)| *name).collect();
+        let sql = format!("SELECT {} FROM {} ORDER BY {}", names.join(", "), $table.name, $table.order);
+        let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch($on);
+        while let Some(row) = rows.next().await {
+            let row = row?;
+            let mut values = Vec::with_capacity($table.columns.len());
+            for (at, (_, kind)) in $table.columns.iter().enumerate() {
+                values.push(match kind {
+                    Kind::Text => row.try_get::<Option<String>, _>(at)?.map_or(Value::Null, Value::from),
+                    Kind::Number => row.try_get::<Option<i64>, _>(at)?.map_or(Value::Null, Value::from),
+                    Kind::Bytes => row
+                        .try_get::<Option<Vec<u8>>, _>(at)?
+                        .map_or(Value::Null, |bytes| Value::from(STANDARD_NO_PAD.encode(bytes))),
+                });
+            }
+            $writing.line(&RowLine { t: $table.name.to_owned(), r: values }).await?;
+            $writing.rows += 1;
+        }
+    }};
+}
+use dump_table;
+
+/// Reads a backup's lines once and says whether it is whole.
+///
+/// # Errors
+/// [`StoreError::Backup`] if it is no backup, from a later version, cut or changed.
+pub async fn check<R: AsyncBufReadExt + Unpin>(input: &mut R) -> Result<Header, StoreError> {
+    let mut hash = Sha256::new();
+    let mut rows = 0_u64;
+    let mut line = Vec::new();
+    let mut header: Option<Header> = None;
+    loop {
+        line.clear();
+        if read_line(input, &mut line).await? == 0 {
+            return Err(StoreError::Backup("the file ends before its last line: it is cut off".to_owned()));
+        }
+        match &header {
+            None => header = Some(parse_header(&line)?),
+            Some(header) => {
+                if let Ok(trailer) = serde_json::from_slice::<Trailer>(&line) {
+                    let whole = trailer.rows == rows
+                        && trailer.sha256 == keyward_core::audit::hex(&hash.finalize())
+                        && read_line(input, &mut Vec::new()).await? == 0;
+                    return if whole {
+                        Ok(header.clone())
+                    } else {
+                        Err(StoreError::Backup("the file was changed: its hash does not fit".to_owned()))
+                    };
+                }
+                rows += 1;
+            }
+        }
+        hash.update(&line);
+    }
+}
+
+async fn read_line<R: AsyncBufReadExt + Unpin>(input: &mut R, line: &mut Vec<u8>) -> Result<usize, StoreError> {
+    input.read_until(b'\n', line).await.map_err(|error| StoreError::Backup(format!("reading failed: {error}")))
+}
+
+fn parse_header(line: &[u8]) -> Result<Header, StoreError> {
+    let header: Header = serde_json::from_slice(line)
+        .map_err(|_| StoreError::Backup("the file is no Keyward backup".to_owned()))?;
+    if header.keyward_backup > FORMAT || header.schema > SCHEMA_LEVEL {
+        return Err(StoreError::Backup(format!(
+            "the backup was made by a later Keyward (format {}, schema {}): restore it with that one",
+            header.keyward_backup, header.schema
+        )));
+    }
+    Ok(header)
+}
+
+impl Tx {
+    /// Inserts every row of a backup that [`check`] found whole, over the rows that a new database starts with.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing may be committed then.
+    pub async fn load<R: AsyncBufReadExt + Unpin>(&mut self, input: &mut R) -> Result<Copied, StoreError> {
+        for table in TABLES.iter().rev() {
+            let sql = format!("DELETE FROM {}", table.name);
+            in_tx!(self, on => sqlx::query(AssertSqlSafe(sql)).execute(on).await.map(drop))?;
+        }
+        let mut rows = 0_u64;
+        let mut line = Vec::new();
+        read_line(input, &mut line).await?;
+        parse_header(&line)?;
+        loop {
+            line.clear();
+            if read_line(input, &mut line).await? == 0 {
+                return Err(StoreError::Backup("the file ends before its last line: it is cut off".to_owned()));
+            }
+            if serde_json::from_slice::<Trailer>(&line).is_ok() {
+                return Ok(Copied { rows });
+            }
+            let row: RowLine = serde_json::from_slice(&line)
+                .map_err(|_| StoreError::Backup("a line of the backup can't be read".to_owned()))?;
+            self.load_row(row).await?;
+            rows += 1;
+        }
+    }
+
+    async fn load_row(&mut self, row: RowLine) -> Result<(), StoreError> {
+        let refused = || StoreError::Backup("a row of the backup does not fit this version's tables".to_owned());
+        let table = TABLES.iter().find(|table| table.name == row.t).ok_or_else(refused)?;
+        if table.columns.len() != row.r.len() {
+            return Err(refused());
+        }
+        let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        let binds: Vec<String> = (1..=names.len()).map(|number| format!("${number}")).collect();
+        let sql = format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), binds.join(", "));
+        in_tx!(self, on => {
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for ((_, kind), value) in table.columns.iter().zip(row.r) {
+                query = match (kind, value) {
+                    (Kind::Text, Value::Null) => query.bind(None::<String>),
+                    (Kind::Text, Value::String(text)) => query.bind(text),
+                    (Kind::Number, Value::Null) => query.bind(None::<i64>),
+                    (Kind::Number, Value::Number(number)) => query.bind(number.as_i64().ok_or_else(refused)?),
+                    (Kind::Bytes, Value::Null) => query.bind(None::<Vec<u8>>),
+                    (Kind::Bytes, Value::String(text)) => {
+                        query.bind(STANDARD_NO_PAD.decode(text).map_err(|_| refused())?)
+                    }
+                    _ => return Err(refused()),
+                };
+            }
+            query.execute(on).await.map(drop)
+        })?;
+        Ok(())
+    }
+}

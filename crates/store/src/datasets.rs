@@ -1,0 +1,299 @@
+//! Datasets of the resource API, and what is left of deleted ones.
+
+use std::collections::BTreeMap;
+
+use keyward_core::ids::{DatasetId, OrganizationId};
+use keyward_core::record::Actor;
+use keyward_core::time::Timestamp;
+use sqlx::{AssertSqlSafe, QueryBuilder};
+
+use crate::backend::{Store, Tx};
+use crate::error::StoreError;
+
+const COLUMNS: &str = "organization_id, id, version, name, description, kind, content, owner, status, localization, \
+    data_localization, tags, preference, attributes, created_by, created_at, updated_at";
+const INSERT: &str = "INSERT INTO dataset (organization_id, id, version, name, description, kind, content, owner, \
+    status, localization, data_localization, tags, preference, attributes, created_by, created_at, updated_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+const UPDATE: &str = "UPDATE dataset SET version = version + 1, name = $4, description = $5, preference = $6, \
+    attributes = $7, updated_at = $8 WHERE organization_id = $1 AND id = $2 AND version = $3";
+const DELETE: &str = "DELETE FROM dataset WHERE organization_id = $1 AND id = $2";
+const INSERT_DELETION: &str = "INSERT INTO dataset_deletion \
+    (organization_id, dataset_id, deleted_by, deleted_at, attributes) VALUES ($1, $2, $3, $4, $5)";
+const FIND_DELETION: &str = "SELECT dataset_id, deleted_by, deleted_at, attributes FROM dataset_deletion \
+    WHERE organization_id = $1 AND dataset_id = $2";
+
+/// A dataset as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// Its id within the organization.
+    pub id: DatasetId,
+    /// Raised with every change; the wire's `generation`.
+    pub version: i64,
+    /// Its name.
+    pub name: String,
+    /// Its description.
+    pub description: Option<String>,
+    /// `phrase-grounding`, `vqa` or `freeform`.
+    pub kind: String,
+    /// `Image`.
+    pub content: String,
+    /// Its owner as the client named it.
+    pub owner: String,
+    /// The client's status number.
+    pub status: i64,
+    /// The client's localization, if it sent one.
+    pub localization: Option<String>,
+    /// The client's data localization, if it sent one.
+    pub data_localization: Option<String>,
+    /// Tags and their counts.
+    pub tags: BTreeMap<String, i64>,
+    /// Preferences (texts and booleans).
+    pub preference: serde_json::Map<String, serde_json::Value>,
+    /// Attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// Who made it.
+    pub created_by: Actor,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What is left of a deleted dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetDeletion {
+    /// Its id; never given again.
+    pub dataset_id: DatasetId,
+    /// Who deleted it.
+    pub deleted_by: String,
+    /// When.
+    pub deleted_at: Timestamp,
+    /// The attributes it had.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Which datasets of an organization a list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatasetFilter {
+    /// All.
+    All,
+    /// Those with these ids.
+    Only(Vec<String>),
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    organization_id: String,
+    id: String,
+    version: i64,
+    name: String,
+    description: Option<String>,
+    kind: String,
+    content: String,
+    owner: String,
+    status: i64,
+    localization: Option<String>,
+    data_localization: Option<String>,
+    tags: String,
+    preference: String,
+    attributes: String,
+    created_by: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl TryFrom<Row> for Dataset {
+    type Error = StoreError;
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let unreadable = || StoreError::Unreadable { what: "dataset" };
+        Ok(Self {
+            organization_id: row.organization_id.parse().map_err(|_| unreadable())?,
+            id: row.id.parse().map_err(|_| unreadable())?,
+            version: row.version,
+            name: row.name,
+            description: row.description,
+            kind: row.kind,
+            content: row.content,
+            owner: row.owner,
+            status: row.status,
+            localization: row.localization,
+            data_localization: row.data_localization,
+            tags: serde_json::from_str(&row.tags).map_err(|_| unreadable())?,
+            preference: serde_json::from_str(&row.preference).map_err(|_| unreadable())?,
+            attributes: serde_json::from_str(&row.attributes).map_err(|_| unreadable())?,
+            created_by: row.created_by.parse().map_err(|_| unreadable())?,
+            created_at: Timestamp::from_unix_ms(row.created_at),
+            updated_at: Timestamp::from_unix_ms(row.updated_at),
+        })
+    }
+}
+
+impl Store {
+    /// One dataset.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_dataset(
+        &self,
+        organization: &OrganizationId,
+        id: &DatasetId,
+    ) -> Result<Option<Dataset>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM dataset WHERE organization_id = $1 AND id = $2");
+        let row = on_read!(self, on => sqlx::query_as::<_, Row>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(id.as_str()).fetch_optional(on).await)?;
+        row.map(Dataset::try_from).transpose()
+    }
+
+    /// Datasets after an id, in the order of their ids (which is the order of their creation).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_datasets(
+        &self,
+        organization: &OrganizationId,
+        filter: &DatasetFilter,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<Dataset>, StoreError> {
+        if matches!(filter, DatasetFilter::Only(ids) if ids.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let rows = on_read!(self, on => {
+            let mut query = QueryBuilder::new(format!("SELECT {COLUMNS} FROM dataset WHERE organization_id = "));
+            query.push_bind(organization.as_str()).push(" AND id > ").push_bind(after);
+            if let DatasetFilter::Only(ids) = filter {
+                query.push(" AND id IN (");
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(id);
+                }
+                query.push(")");
+            }
+            query.push(" ORDER BY id LIMIT ").push_bind(limit);
+            query.build_query_as::<Row>().fetch_all(on).await
+        })?;
+        rows.into_iter().map(Dataset::try_from).collect()
+    }
+
+    /// What is left of a deleted dataset.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_dataset_deletion(
+        &self,
+        organization: &OrganizationId,
+        id: &DatasetId,
+    ) -> Result<Option<DatasetDeletion>, StoreError> {
+        let row = on_read!(self, on => sqlx::query_as::<_, (String, String, i64, String)>(FIND_DELETION)
+            .bind(organization.as_str()).bind(id.as_str()).fetch_optional(on).await)?;
+        row.map(|(dataset_id, deleted_by, deleted_at, attributes)| {
+            let unreadable = || StoreError::Unreadable { what: "dataset deletion" };
+            Ok(DatasetDeletion {
+                dataset_id: dataset_id.parse().map_err(|_| unreadable())?,
+                deleted_by,
+                deleted_at: Timestamp::from_unix_ms(deleted_at),
+                attributes: serde_json::from_str(&attributes).map_err(|_| unreadable())?,
+            })
+        })
+        .transpose()
+    }
+}
+
+impl Tx {
+    /// Inserts a dataset.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] if the id is taken.
+    pub async fn insert_dataset(&mut self, dataset: &Dataset) -> Result<(), StoreError> {
+        in_tx!(self, on => sqlx::query(INSERT)
+            .bind(dataset.organization_id.as_str())
+            .bind(dataset.id.as_str())
+            .bind(dataset.version)
+            .bind(&dataset.name)
+            .bind(&dataset.description)
+            .bind(&dataset.kind)
+            .bind(&dataset.content)
+            .bind(&dataset.owner)
+            .bind(dataset.status)
+            .bind(&dataset.localization)
+            .bind(&dataset.data_localization)
+            .bind(json(&dataset.tags))
+            .bind(json(&dataset.preference))
+            .bind(json(&dataset.attributes))
+            .bind(dataset.created_by.to_string())
+            .bind(dataset.created_at.as_unix_ms())
+            .bind(dataset.updated_at.as_unix_ms())
+            .execute(on)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// One dataset, its row locked until the transaction ends.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn lock_dataset(
+        &mut self,
+        organization: &OrganizationId,
+        id: &DatasetId,
+    ) -> Result<Option<Dataset>, StoreError> {
+        let sql = format!(
+            "UPDATE dataset SET version = version WHERE organization_id = $1 AND id = $2 RETURNING {COLUMNS}"
+        );
+        let row = in_tx!(self, on => sqlx::query_as::<_, Row>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(id.as_str()).fetch_optional(on).await)?;
+        row.map(Dataset::try_from).transpose()
+    }
+
+    /// Writes the changeable fields of a dataset that was locked at `dataset.version`, and raises the version.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if it was not at that version although its row was locked.
+    pub async fn update_dataset(&mut self, dataset: &Dataset) -> Result<(), StoreError> {
+        let changed = in_tx!(self, on => sqlx::query(UPDATE)
+            .bind(dataset.organization_id.as_str())
+            .bind(dataset.id.as_str())
+            .bind(dataset.version)
+            .bind(&dataset.name)
+            .bind(&dataset.description)
+            .bind(json(&dataset.preference))
+            .bind(json(&dataset.attributes))
+            .bind(dataset.updated_at.as_unix_ms())
+            .execute(on)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if changed == 1 { Ok(()) } else { Err(StoreError::Unreadable { what: "version of a locked dataset" }) }
+    }
+
+    /// Removes a dataset and notes that its id was used.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_dataset(
+        &mut self,
+        organization: &OrganizationId,
+        deletion: &DatasetDeletion,
+    ) -> Result<(), StoreError> {
+        in_tx!(self, on => sqlx::query(DELETE)
+            .bind(organization.as_str()).bind(deletion.dataset_id.as_str()).execute(on).await.map(drop))?;
+        in_tx!(self, on => sqlx::query(INSERT_DELETION)
+            .bind(organization.as_str())
+            .bind(deletion.dataset_id.as_str())
+            .bind(&deletion.deleted_by)
+            .bind(deletion.deleted_at.as_unix_ms())
+            .bind(json(&deletion.attributes))
+            .execute(on)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Maps with text keys always serialise; an empty text would be refused as unreadable when read.
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,21 @@
+//! All of Keyward's SQL, and nothing else: one text for SQLite and PostgreSQL.
+//!
+//! Reads are methods of [`Store`]; writes are methods of [`Tx`], so that the engine decides what belongs into one
+//! transaction (change, audit entry, feed row, outbox event). Domain types go in and come out, never rows. Nothing
+//! here opens a seal, decides a permission or reads a clock.
+
+#[macro_use]
+mod backend;
+
+pub mod audit;
+pub mod backup;
+pub mod datasets;
+mod error;
+pub mod keys;
+pub mod node;
+pub mod organizations;
+pub mod schema;
+pub mod settings;
+
+pub use backend::{Database, Store, Tx};
+pub use error::StoreError;

@@ -1,0 +1,50 @@
+//! Bringing the schema up to date, and refusing a database that is too new.
+//!
+//! sqlx takes a lock while it migrates (an advisory lock on PostgreSQL, the write transaction on SQLite), so two
+//! starts at once are safe.
+
+use sqlx::migrate::Migrator;
+
+use crate::backend::{Backend, Store};
+use crate::error::StoreError;
+
+static MIGRATIONS: Migrator = {
+    let mut migrator = sqlx::migrate!("../../migrations");
+    // A newer binary may have added migrations that this one can live with; SCHEMA_OLDEST_BINARY says if not.
+    migrator.ignore_missing = true;
+    migrator
+};
+
+/// What this binary writes; compared with what the database asks for.
+pub const SCHEMA_LEVEL: i64 = 1;
+/// The oldest binary that can use a database migrated by this one.
+pub const SCHEMA_OLDEST_BINARY: i64 = 1;
+
+const OLDEST_BINARY_SETTING: &str = "schema.oldest_binary";
+
+impl Store {
+    /// Runs the migrations that are missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] if the database was migrated by a binary that this one is too old for, or if a
+    /// migration failed (nothing of it stays then).
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let outcome = match &self.backend {
+            Backend::Sqlite { write, .. } => MIGRATIONS.run(write).await,
+            Backend::Postgres { pool, .. } => MIGRATIONS.run(pool).await,
+        };
+        outcome.map_err(|error| StoreError::Schema(format!("a migration failed: {error}")))?;
+        let asked = self.setting(OLDEST_BINARY_SETTING).await?;
+        let oldest = asked.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        if oldest > SCHEMA_LEVEL {
+            return Err(StoreError::Schema(format!(
+                "the database needs a Keyward of schema level {oldest} or later; this one has {SCHEMA_LEVEL}: \
+                 start the newer binary"
+            )));
+        }
+        if oldest < SCHEMA_OLDEST_BINARY {
+            self.put_setting(OLDEST_BINARY_SETTING, &SCHEMA_OLDEST_BINARY.to_string()).await?;
+        }
+        Ok(())
+    }
+}
