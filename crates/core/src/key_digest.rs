@@ -60,3 +60,25 @@ impl std::fmt::Debug for KeptDigest {
         formatter.write_str("KeptDigest")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_the_sha256_that_the_vectors_say() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../testdata/key-vectors.json")).unwrap();
+        for row in vectors["valid"].as_array().unwrap() {
+            let digest = KeyDigest::of(row["text"].as_str().unwrap());
+            assert_eq!(crate::audit::hex(digest.bytes()), row["sha256"].as_str().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_kept_digest_knows_its_text_and_no_other() {
+        let kept = KeptDigest::from(KeyDigest::of("a"));
+        assert!(kept.matches(&KeyDigest::of("a")));
+        assert!(!kept.matches(&KeyDigest::of("b")));
+    }
+}

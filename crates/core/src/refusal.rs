@@ -240,7 +240,7 @@ impl Refusal {
             }
             Self::BadRequest(BadRequest::KeyInQuery) => {
                 "A secret key must not stand in a URL, where proxies and histories keep it; send it in the header \
-                 `Authorization: Bearer ...`, and treat a key that was in a URL as leaked."
+                 `Authorization: Bearer <secret key>`, and treat a key that was in a URL as leaked."
                     .to_owned()
             }
             Self::KeyMissing => "No secret key came with the request; send it in the header \

@@ -1,10 +1,10 @@
-"""Writes key-vectors.json and audit-vectors.json: the key format and the audit chain, computed a second time.
+"""Writes key-vectors.json, audit-vectors.json and seal-vectors.json: formats of Keyward, computed a second time.
 
-    python3 make_key_vectors.py            write both files beside this script
+    python3 make_key_vectors.py            write the files beside this script
     python3 make_key_vectors.py --check    say whether the files are what this script makes
 
 It is written from the description of the formats and shares nothing with the Rust code, so that a mistake in either
-shows in the tests (tests/it/key_text.rs, tests/it/audit.rs). Standard library only. The "random" parts are derived
+shows in the tests (key_text.rs, audit.rs, seal.rs in tests/it). Standard library only. The "random" parts are derived
 from fixed labels: the vectors are the same on every run, and none of them is a key of anybody.
 
 A key's text is PREFIX + "_" + base64url without padding of 73 ASCII bytes: 16 of the key's id, 50 of the secret, 7 of
@@ -12,7 +12,8 @@ the CRC-32 (ISO-HDLC) of PREFIX + "_" + id + secret in base 36. The last 6 chara
 digits of the first 8 bytes (big-endian) of HMAC-SHA256(key, "keyward key id v1" + 0x00 + the first 10 characters).
 
 An audit hash is SHA-256 over fields, each with its length before it as 8 big-endian bytes; a number is 8 bytes,
-big-endian, two's complement.
+big-endian, two's complement. What a secret is sealed to is written in the same way, and an absent number is an empty
+field. Sealed rows live as long as a database: if these vectors change, every stored key stops opening.
 """
 
 import base64
@@ -237,6 +238,32 @@ def audit():
     return {"about": "See make_key_vectors.py, which writes this file.", "entries": entries, "commitments": commitments}
 
 
+def seals():
+    """The rows of tests/it/seal.rs: one with every field set, one with as few as can be, a deleted one."""
+
+    def binding(*fields):
+        return b"".join(map(field, ("keyward sealed key v1", "org-a", "0123456789abcdef", *fields))).hex()
+
+    now = 1_750_000_000_000
+    no_conditions = ("", "", "anywhere", "", "")
+    full = binding(
+        4, 2, "until", now + 500,
+        "active", "", "",
+        3, "restricted", 2,
+        2, "dataset.read", "dataset.write", 2, "dataset/a", "dataset/b",
+        1, "training.*", 2, "run/*", "flow/f",
+        now, now + 1000, "only", 2, "10.0.0.0/8", "2001:db8::/32", 10, 60_000,
+    )
+    plain = binding(1, 1, "current", "", "active", "", "", 7, "full", 0, *no_conditions)
+    deleted = binding(1, 1, "ended", "", "deleted", "compromised", now, 7, "full", 0, *no_conditions)
+    return {
+        "about": "See make_key_vectors.py, which writes this file.",
+        "full": full,
+        "plain": plain,
+        "deleted": deleted,
+    }
+
+
 def keys():
     ring = keyring()
     good = valid_keys(ring["key_ids"][2])
@@ -250,7 +277,8 @@ def keys():
 
 def main():
     is_check = "--check" in sys.argv[1:]
-    for name, content in [("key-vectors.json", keys()), ("audit-vectors.json", audit())]:
+    contents = [("key-vectors.json", keys()), ("audit-vectors.json", audit()), ("seal-vectors.json", seals())]
+    for name, content in contents:
         path, text = HERE / name, json.dumps(content, indent=2) + "\n"
         if is_check and (not path.exists() or path.read_text() != text):
             sys.exit(f"{name} is not what this script makes")

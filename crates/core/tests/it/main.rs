@@ -1,0 +1,23 @@
+//! What the crate promises, tested from outside. The modules mirror `src`; `given` holds what they start from.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that goes wrong should stop there and then"
+)]
+
+mod access;
+mod address;
+mod audit;
+mod condition;
+mod credentials;
+mod decision;
+mod given;
+mod key_text;
+mod keyring;
+mod mask;
+mod narrowing;
+mod new_key;
+mod random;
+mod refusal;
+mod rule;
+mod seal;
