@@ -58,7 +58,9 @@ pub struct StoredEntry {
 impl StoredEntry {
     /// Whether the stored hash is that of the stored content.
     pub fn is_intact(&self) -> bool {
-        let Ok(previous) = EntryHash::try_from(self.previous_hash.as_slice()) else { return false };
+        let Ok(previous) = EntryHash::try_from(self.previous_hash.as_slice()) else {
+            return false;
+        };
         let entry = Entry {
             chain: &self.chain,
             sequence: self.sequence,
@@ -79,7 +81,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn list_audit(&self, chain: &str, after: i64, limit: i64) -> Result<Vec<StoredEntry>, StoreError> {
+    pub async fn list_audit(
+        &self,
+        chain: &str,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
         Ok(on_read!(self, on =>
             sqlx::query_as::<_, StoredEntry>(LIST).bind(chain).bind(after).bind(limit).fetch_all(on).await)?)
     }
@@ -90,7 +97,12 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn append_audit(&mut self, chain: &str, event: &Event, now: Timestamp) -> Result<i64, StoreError> {
+    pub async fn append_audit(
+        &mut self,
+        chain: &str,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
         in_tx!(self, on => sqlx::query(START_CHAIN).bind(chain).bind(CHAIN_START.to_vec()).execute(on).await.map(drop))?;
         let (sequence, previous) = in_tx!(self, on =>
             sqlx::query_as::<_, (i64, Vec<u8>)>(NEXT_IN_CHAIN).bind(chain).fetch_one(on).await)?;

@@ -46,13 +46,10 @@ pub struct Store {
 #[derive(Clone)]
 pub(crate) enum Backend {
     /// One writer, so that a write waits in our queue instead of failing with "busy"; several readers.
-    Sqlite {
-        write: SqlitePool,
-        read: SqlitePool,
-    },
+    Sqlite { write: SqlitePool, read: SqlitePool },
     Postgres {
         pool: PgPool,
-        options: PgConnectOptions,
+        options: Box<PgConnectOptions>,
     },
 }
 
@@ -128,16 +125,21 @@ impl Store {
             }
             Database::Postgres(url) => {
                 let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
-                let options = PgConnectOptions::from_str(url)?.application_name("keyward").options([
-                    ("statement_timeout", timeout.as_str()),
-                    ("idle_in_transaction_session_timeout", timeout.as_str()),
-                ]);
+                let options = PgConnectOptions::from_str(url)?
+                    .application_name("keyward")
+                    .options([
+                        ("statement_timeout", timeout.as_str()),
+                        ("idle_in_transaction_session_timeout", timeout.as_str()),
+                    ]);
                 let pool = PgPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
                     .acquire_timeout(ACQUIRE_TIMEOUT)
                     .connect_with(options.clone())
                     .await?;
-                Backend::Postgres { pool, options }
+                Backend::Postgres {
+                    pool,
+                    options: Box::new(options),
+                }
             }
         };
         Ok(Self { backend })

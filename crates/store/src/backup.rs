@@ -30,15 +30,24 @@ enum Kind {
 struct Table {
     name: &'static str,
     columns: &'static [(&'static str, Kind)],
-    order: &'static str,
+    /// The primary key, in the order of its columns above.
+    order: &'static [&'static str],
 }
 
 use Kind::{Bytes as B, Number as N, Text as T};
 
 /// Every table, parents before children. A test compares this with the schema.
 const TABLES: &[Table] = &[
-    Table { name: "setting", columns: &[("name", T), ("value", T)], order: "name" },
-    Table { name: "change_counter", columns: &[("id", N), ("value", N), ("epoch", N)], order: "id" },
+    Table {
+        name: "setting",
+        columns: &[("name", T), ("value", T)],
+        order: &["name"],
+    },
+    Table {
+        name: "change_counter",
+        columns: &[("id", N), ("value", N), ("epoch", N)],
+        order: &["id"],
+    },
     Table {
         name: "organization",
         columns: &[
@@ -52,13 +61,22 @@ const TABLES: &[Table] = &[
             ("created_at", N),
             ("updated_at", N),
         ],
-        order: "id",
+        order: &["id"],
     },
-    Table { name: "person", columns: &[("id", T), ("email", T), ("created_at", N)], order: "id" },
+    Table {
+        name: "person",
+        columns: &[("id", T), ("email", T), ("created_at", N)],
+        order: &["id"],
+    },
     Table {
         name: "membership",
-        columns: &[("organization_id", T), ("person_id", T), ("role", T), ("created_at", N)],
-        order: "organization_id, person_id",
+        columns: &[
+            ("organization_id", T),
+            ("person_id", T),
+            ("role", T),
+            ("created_at", N),
+        ],
+        order: &["organization_id", "person_id"],
     },
     Table {
         name: "secret_key",
@@ -80,7 +98,7 @@ const TABLES: &[Table] = &[
             ("created_at", N),
             ("updated_at", N),
         ],
-        order: "id",
+        order: &["id"],
     },
     Table {
         name: "secret",
@@ -94,12 +112,18 @@ const TABLES: &[Table] = &[
             ("hint", T),
             ("created_at", N),
         ],
-        order: "key_id, number",
+        order: &["key_id", "number"],
     },
     Table {
         name: "change_feed",
-        columns: &[("number", N), ("organization_id", T), ("key_id", T), ("version", N), ("at", N)],
-        order: "number",
+        columns: &[
+            ("number", N),
+            ("organization_id", T),
+            ("key_id", T),
+            ("version", N),
+            ("at", N),
+        ],
+        order: &["number"],
     },
     Table {
         name: "outbox",
@@ -111,9 +135,13 @@ const TABLES: &[Table] = &[
             ("payload", T),
             ("created_at", N),
         ],
-        order: "number",
+        order: &["number"],
     },
-    Table { name: "audit_head", columns: &[("chain", T), ("sequence", N), ("hash", B)], order: "chain" },
+    Table {
+        name: "audit_head",
+        columns: &[("chain", T), ("sequence", N), ("hash", B)],
+        order: &["chain"],
+    },
     Table {
         name: "audit_entry",
         columns: &[
@@ -129,7 +157,7 @@ const TABLES: &[Table] = &[
             ("facts", T),
             ("personal", T),
         ],
-        order: "chain, sequence",
+        order: &["chain", "sequence"],
     },
     Table {
         name: "dataset",
@@ -152,7 +180,7 @@ const TABLES: &[Table] = &[
             ("created_at", N),
             ("updated_at", N),
         ],
-        order: "organization_id, id",
+        order: &["organization_id", "id"],
     },
     Table {
         name: "dataset_deletion",
@@ -163,7 +191,7 @@ const TABLES: &[Table] = &[
             ("deleted_at", N),
             ("attributes", T),
         ],
-        order: "organization_id, dataset_id",
+        order: &["organization_id", "dataset_id"],
     },
 ];
 
@@ -181,12 +209,14 @@ pub struct Header {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RowLine {
     t: String,
     r: Vec<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Trailer {
     rows: u64,
     sha256: String,
@@ -210,7 +240,10 @@ impl<W: AsyncWrite + Unpin> Writing<'_, W> {
         let mut text = serde_json::to_vec(line).map_err(|error| StoreError::Backup(error.to_string()))?;
         text.push(b'\n');
         self.hash.update(&text);
-        self.out.write_all(&text).await.map_err(|error| StoreError::Backup(format!("writing failed: {error}")))
+        self.out
+            .write_all(&text)
+            .await
+            .map_err(|error| StoreError::Backup(format!("writing failed: {error}")))
     }
 }
 
@@ -225,32 +258,52 @@ impl Store {
         keyring_id: &str,
         created_at_ms: i64,
     ) -> Result<Copied, StoreError> {
-        let mut writing = Writing { out, hash: Sha256::new(), rows: 0 };
-        let header =
-            Header { keyward_backup: FORMAT, schema: SCHEMA_LEVEL, created_at_ms, keyring_id: keyring_id.to_owned() };
+        let mut writing = Writing {
+            out,
+            hash: Sha256::new(),
+            rows: 0,
+        };
+        let header = Header {
+            keyward_backup: FORMAT,
+            schema: SCHEMA_LEVEL,
+            created_at_ms,
+            keyring_id: keyring_id.to_owned(),
+        };
         writing.line(&header).await?;
         match &self.backend {
             Backend::Sqlite { read, .. } => {
                 let mut snapshot = read.begin().await?;
                 for table in TABLES {
-                    dump_table!(writing, table, &mut *snapshot);
+                    dump_table!(writing, table, "", &mut *snapshot);
                 }
                 snapshot.rollback().await?;
             }
             Backend::Postgres { pool, .. } => {
-                let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                let mut snapshot = pool
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await?;
                 // A copy of a large table may take longer than a statement of the request path may.
-                sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *snapshot).await?;
+                sqlx::query("SET LOCAL statement_timeout = 0")
+                    .execute(&mut *snapshot)
+                    .await?;
                 for table in TABLES {
-                    dump_table!(writing, table, &mut *snapshot);
+                    // SQLite's order, whatever the database's locale is.
+                    dump_table!(writing, table, " COLLATE \"C\"", &mut *snapshot);
                 }
                 snapshot.rollback().await?;
             }
         }
-        let trailer = Trailer { rows: writing.rows, sha256: keyward_core::audit::hex(&writing.hash.clone().finalize()) };
+        let trailer = Trailer {
+            rows: writing.rows,
+            sha256: keyward_core::audit::hex(&writing.hash.clone().finalize()),
+        };
         let rows = writing.rows;
         writing.line(&trailer).await?;
-        writing.out.flush().await.map_err(|error| StoreError::Backup(format!("writing failed: {error}")))?;
+        writing
+            .out
+            .flush()
+            .await
+            .map_err(|error| StoreError::Backup(format!("writing failed: {error}")))?;
         Ok(Copied { rows })
     }
 
@@ -265,23 +318,43 @@ impl Store {
 
 /// Writes one table's rows; a macro, because the row's type differs per database.
 macro_rules! dump_table {
-    ($writing:ident, $table:ident, $on:expr) => {{
+    ($writing:ident, $table:ident, $collate:literal, $on:expr) => {{
         let names: Vec<&str> = $table.columns.iter().map(|(name, _)| *name).collect();
-        let sql = format!("SELECT {} FROM {} ORDER BY {}", names.join(", "), $table.name, $table.order);
+        let order: Vec<String> = $table
+            .columns
+            .iter()
+            .filter(|(name, _)| $table.order.contains(name))
+            .map(|(name, kind)| format!("{name}{}", if matches!(kind, Kind::Text) { $collate } else { "" }))
+            .collect();
+        let sql = format!(
+            "SELECT {} FROM {} ORDER BY {}",
+            names.join(", "),
+            $table.name,
+            order.join(", ")
+        );
         let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch($on);
         while let Some(row) = rows.next().await {
             let row = row?;
             let mut values = Vec::with_capacity($table.columns.len());
             for (at, (_, kind)) in $table.columns.iter().enumerate() {
                 values.push(match kind {
-                    Kind::Text => row.try_get::<Option<String>, _>(at)?.map_or(Value::Null, Value::from),
-                    Kind::Number => row.try_get::<Option<i64>, _>(at)?.map_or(Value::Null, Value::from),
+                    Kind::Text => row
+                        .try_get::<Option<String>, _>(at)?
+                        .map_or(Value::Null, Value::from),
+                    Kind::Number => row
+                        .try_get::<Option<i64>, _>(at)?
+                        .map_or(Value::Null, Value::from),
                     Kind::Bytes => row
                         .try_get::<Option<Vec<u8>>, _>(at)?
                         .map_or(Value::Null, |bytes| Value::from(STANDARD_NO_PAD.encode(bytes))),
                 });
             }
-            $writing.line(&RowLine { t: $table.name.to_owned(), r: values }).await?;
+            $writing
+                .line(&RowLine {
+                    t: $table.name.to_owned(),
+                    r: values,
+                })
+                .await?;
             $writing.rows += 1;
         }
     }};
@@ -300,20 +373,16 @@ pub async fn check<R: AsyncBufReadExt + Unpin>(input: &mut R) -> Result<Header, 
     loop {
         line.clear();
         if read_line(input, &mut line).await? == 0 {
-            return Err(StoreError::Backup("the file ends before its last line: it is cut off".to_owned()));
+            return Err(StoreError::Backup(
+                "the file ends before its last line: it is cut off".to_owned(),
+            ));
         }
         match &header {
             None => header = Some(parse_header(&line)?),
             Some(header) => {
                 if let Ok(trailer) = serde_json::from_slice::<Trailer>(&line) {
-                    let whole = trailer.rows == rows
-                        && trailer.sha256 == keyward_core::audit::hex(&hash.finalize())
-                        && read_line(input, &mut Vec::new()).await? == 0;
-                    return if whole {
-                        Ok(header.clone())
-                    } else {
-                        Err(StoreError::Backup("the file was changed: its hash does not fit".to_owned()))
-                    };
+                    check_end(input, &trailer, rows, hash).await?;
+                    return Ok(header.clone());
                 }
                 rows += 1;
             }
@@ -322,8 +391,32 @@ pub async fn check<R: AsyncBufReadExt + Unpin>(input: &mut R) -> Result<Header, 
     }
 }
 
-async fn read_line<R: AsyncBufReadExt + Unpin>(input: &mut R, line: &mut Vec<u8>) -> Result<usize, StoreError> {
-    input.read_until(b'\n', line).await.map_err(|error| StoreError::Backup(format!("reading failed: {error}")))
+async fn check_end<R: AsyncBufReadExt + Unpin>(
+    input: &mut R,
+    trailer: &Trailer,
+    rows: u64,
+    hash: Sha256,
+) -> Result<(), StoreError> {
+    let is_whole = trailer.rows == rows
+        && trailer.sha256 == keyward_core::audit::hex(&hash.finalize())
+        && read_line(input, &mut Vec::new()).await? == 0;
+    if is_whole {
+        Ok(())
+    } else {
+        Err(StoreError::Backup(
+            "the file was changed: its hash does not fit".to_owned(),
+        ))
+    }
+}
+
+async fn read_line<R: AsyncBufReadExt + Unpin>(
+    input: &mut R,
+    line: &mut Vec<u8>,
+) -> Result<usize, StoreError> {
+    input
+        .read_until(b'\n', line)
+        .await
+        .map_err(|error| StoreError::Backup(format!("reading failed: {error}")))
 }
 
 fn parse_header(line: &[u8]) -> Result<Header, StoreError> {
@@ -339,7 +432,8 @@ fn parse_header(line: &[u8]) -> Result<Header, StoreError> {
 }
 
 impl Tx {
-    /// Inserts every row of a backup that [`check`] found whole, over the rows that a new database starts with.
+    /// Inserts every row of a backup over the rows that a new database starts with. [`check`] it first: what is found
+    /// wrong here is found late.
     ///
     /// # Errors
     /// [`StoreError`]; nothing may be committed then.
@@ -348,18 +442,25 @@ impl Tx {
             let sql = format!("DELETE FROM {}", table.name);
             in_tx!(self, on => sqlx::query(AssertSqlSafe(sql)).execute(on).await.map(drop))?;
         }
+        let mut hash = Sha256::new();
         let mut rows = 0_u64;
         let mut line = Vec::new();
         read_line(input, &mut line).await?;
         parse_header(&line)?;
+        hash.update(&line);
         loop {
             line.clear();
             if read_line(input, &mut line).await? == 0 {
-                return Err(StoreError::Backup("the file ends before its last line: it is cut off".to_owned()));
+                return Err(StoreError::Backup(
+                    "the file ends before its last line: it is cut off".to_owned(),
+                ));
             }
-            if serde_json::from_slice::<Trailer>(&line).is_ok() {
+            if let Ok(trailer) = serde_json::from_slice::<Trailer>(&line) {
+                // Once more: the file may have changed since it was checked.
+                check_end(input, &trailer, rows, hash).await?;
                 return Ok(Copied { rows });
             }
+            hash.update(&line);
             let row: RowLine = serde_json::from_slice(&line)
                 .map_err(|_| StoreError::Backup("a line of the backup can't be read".to_owned()))?;
             self.load_row(row).await?;
@@ -368,14 +469,23 @@ impl Tx {
     }
 
     async fn load_row(&mut self, row: RowLine) -> Result<(), StoreError> {
-        let refused = || StoreError::Backup("a row of the backup does not fit this version's tables".to_owned());
-        let table = TABLES.iter().find(|table| table.name == row.t).ok_or_else(refused)?;
+        let refused =
+            || StoreError::Backup("a row of the backup does not fit this version's tables".to_owned());
+        let table = TABLES
+            .iter()
+            .find(|table| table.name == row.t)
+            .ok_or_else(refused)?;
         if table.columns.len() != row.r.len() {
             return Err(refused());
         }
         let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
         let binds: Vec<String> = (1..=names.len()).map(|number| format!("${number}")).collect();
-        let sql = format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), binds.join(", "));
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            table.name,
+            names.join(", "),
+            binds.join(", ")
+        );
         in_tx!(self, on => {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for ((_, kind), value) in table.columns.iter().zip(row.r) {
@@ -395,4 +505,72 @@ impl Tx {
         })?;
         Ok(())
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use keyward_testkit::engine::{Kind as On, Place};
+    use keyward_testkit::on_both_databases;
+
+    use super::*;
+
+    async fn every_table_and_column_is_copied(on: On) {
+        let place = Place::new(on);
+        place.store().await.close().await;
+        let (columns, keys) = match on {
+            On::Sqlite => (
+                "SELECT m.name || '.' || c.name || ' ' || c.type FROM sqlite_master m, pragma_table_info(m.name) c \
+                 WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' ORDER BY m.name, c.cid",
+                "SELECT m.name || '.' || c.name FROM sqlite_master m, pragma_table_info(m.name) c \
+                 WHERE m.type = 'table' AND c.pk > 0 AND m.name NOT LIKE 'sqlite%' ORDER BY m.name, c.pk",
+            ),
+            On::Postgres => (
+                "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns \
+                 WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
+                "SELECT k.table_name || '.' || k.column_name FROM information_schema.key_column_usage k \
+                 JOIN information_schema.table_constraints c ON c.constraint_name = k.constraint_name \
+                 WHERE c.constraint_type = 'PRIMARY KEY' AND k.table_schema = 'public' ORDER BY k.table_name, k.ordinal_position",
+            ),
+        };
+        let mut own: BTreeMap<String, &str> = BTreeMap::new();
+        let mut own_keys = Vec::new();
+        for table in TABLES {
+            for (column, kind) in table.columns {
+                let kind = match kind {
+                    Kind::Text => "text",
+                    Kind::Number => "bigint",
+                    Kind::Bytes => "bytea",
+                };
+                own.insert(format!("{}.{column}", table.name), kind);
+            }
+            own_keys.extend(
+                table
+                    .order
+                    .iter()
+                    .map(|column| format!("{}.{column}", table.name)),
+            );
+        }
+        let theirs = place.texts(&[columns]).await;
+        let theirs: BTreeMap<String, String> = theirs
+            .iter()
+            .filter(|line| !line.starts_with("_sqlx_migrations."))
+            .map(|line| line.split_once(' ').unwrap())
+            .map(|(name, kind)| (name.to_owned(), kind.to_lowercase()))
+            .collect();
+        assert_eq!(
+            theirs,
+            own.into_iter()
+                .map(|(name, kind)| (name, kind.to_owned()))
+                .collect()
+        );
+        let mut their_keys = place.texts(&[keys]).await;
+        their_keys.retain(|key| !key.starts_with("_sqlx_migrations."));
+        their_keys.sort();
+        own_keys.sort();
+        assert_eq!(their_keys, own_keys);
+    }
+
+    on_both_databases!(every_table_and_column_is_copied);
 }

@@ -190,7 +190,9 @@ impl Store {
         let row = on_read!(self, on => sqlx::query_as::<_, (String, String, i64, String)>(FIND_DELETION)
             .bind(organization.as_str()).bind(id.as_str()).fetch_optional(on).await)?;
         row.map(|(dataset_id, deleted_by, deleted_at, attributes)| {
-            let unreadable = || StoreError::Unreadable { what: "dataset deletion" };
+            let unreadable = || StoreError::Unreadable {
+                what: "dataset deletion",
+            };
             Ok(DatasetDeletion {
                 dataset_id: dataset_id.parse().map_err(|_| unreadable())?,
                 deleted_by,
@@ -266,7 +268,13 @@ impl Tx {
             .execute(on)
             .await
             .map(|done| done.rows_affected()))?;
-        if changed == 1 { Ok(()) } else { Err(StoreError::Unreadable { what: "version of a locked dataset" }) }
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::Unreadable {
+                what: "version of a locked dataset",
+            })
+        }
     }
 
     /// Removes a dataset and notes that its id was used.
@@ -296,4 +304,36 @@ impl Tx {
 fn json(value: &impl serde::Serialize) -> String {
     // Maps with text keys always serialise; an empty text would be refused as unreadable when read.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use keyward_testkit::engine::{Kind, Place};
+    use keyward_testkit::on_both_databases;
+
+    use super::*;
+
+    async fn lists_use_the_primary_key(kind: Kind) {
+        let place = Place::new(kind);
+        place.store().await.close().await;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM dataset WHERE organization_id = 'org' AND id > '0' ORDER BY id LIMIT 10"
+        );
+        let plan = match kind {
+            Kind::Sqlite => place.texts(&[&format!("EXPLAIN QUERY PLAN {sql}")]).await,
+            Kind::Postgres => {
+                place
+                    .texts(&["SET enable_seqscan = off", &format!("EXPLAIN {sql}")])
+                    .await
+            }
+        }
+        .join("\n");
+        assert!(
+            plan.contains("dataset_pkey") || plan.contains("(organization_id=? AND id>?)"),
+            "{plan}"
+        );
+        assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    on_both_databases!(lists_use_the_primary_key);
 }

@@ -13,6 +13,12 @@ pub enum StoreError {
     /// The commit was sent and its answer did not come: the write may or may not have taken effect.
     #[error("the outcome of a commit is unknown")]
     OutcomeUnknown(#[source] sqlx::Error),
+    /// The commit was sent, its answer did not come, and a look at the row showed that it did not take effect.
+    #[error("the database did not commit; nothing was changed")]
+    NotCommitted,
+    /// The database did not answer in time; the operation certainly did not take effect.
+    #[error("the database did not answer in time")]
+    TimedOut,
     /// Something with this identity exists already.
     #[error("it exists already")]
     AlreadyExists,
@@ -36,7 +42,10 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // SQLite gives no constraint's name, so the kind is all that is asked, and every table has one identity.
-        if error.as_database_error().is_some_and(|database| database.is_unique_violation()) {
+        if error
+            .as_database_error()
+            .is_some_and(|database| database.is_unique_violation())
+        {
             return Self::AlreadyExists;
         }
         Self::Unavailable(error)

@@ -29,7 +29,8 @@ const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reas
 const SOURCE: &str = "FROM secret_key k JOIN organization o ON o.id = k.organization_id \
     LEFT JOIN secret s ON s.key_id = k.id";
 
-const LOCK: &str = "UPDATE secret_key SET version = version WHERE organization_id = $1 AND id = $2 RETURNING version";
+const LOCK: &str =
+    "UPDATE secret_key SET version = version WHERE organization_id = $1 AND id = $2 RETURNING version";
 const INSERT_KEY: &str = "INSERT INTO secret_key (organization_id, id, version, state, state_reason, deleted_at, \
     scopes, level, rules, conditions, name, description, environment, created_by, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
@@ -40,6 +41,11 @@ const INSERT_SECRET: &str = "INSERT INTO secret (key_id, number, life, valid_unt
     created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const UPDATE_SECRET: &str = "UPDATE secret SET life = $3, valid_until = $4, keyring_version = $5, sealed = $6 \
     WHERE key_id = $1 AND number = $2";
+const MAKE_READABLE: &str = "UPDATE secret_key SET state = 'paused', state_reason = 'requested', deleted_at = NULL, \
+    scopes = 1, level = 'read_only', rules = '[]', conditions = $3, name = 'unreadable', environment = NULL, \
+    created_by = 'system' WHERE organization_id = $1 AND id = $2";
+const WIPE_SECRETS: &str = "UPDATE secret SET life = 'current', valid_until = NULL, keyring_version = $2, sealed = $3 \
+    WHERE key_id = $1";
 const CONFIRM: &str = "SELECT version FROM secret_key WHERE organization_id = $1 AND id = $2";
 const LIST_BY_STATE: &str = "SELECT organization_id, id FROM secret_key \
     WHERE state = $1 AND (state_reason = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4";
@@ -111,8 +117,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn load_live_key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} {SOURCE} AND s.life <> 'ended' WHERE k.id = $1 ORDER BY s.number DESC");
-        self.load_by_id(sql, id).await
+        self.load_by_id(live_sql(), id).await
     }
 
     /// The key with its ended secrets only: read when the live ones did not match.
@@ -120,7 +125,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn load_ended_key(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} {SOURCE} AND s.life = 'ended' WHERE k.id = $1 ORDER BY s.number DESC");
+        let sql =
+            format!("SELECT {COLUMNS} {SOURCE} AND s.life = 'ended' WHERE k.id = $1 ORDER BY s.number DESC");
         self.load_by_id(sql, id).await
     }
 
@@ -134,7 +140,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn find_key(&self, organization: &OrganizationId, id: KeyId) -> Result<Option<Key>, StoreError> {
+    pub async fn find_key(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+    ) -> Result<Option<Key>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} {SOURCE} AND s.life = 'current' WHERE k.organization_id = $1 AND k.id = $2"
         );
@@ -153,13 +163,11 @@ impl Store {
         after: &str,
         limit: i64,
     ) -> Result<Vec<Key>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} {SOURCE} AND s.life = 'current' \
-             WHERE k.organization_id = $1 AND k.id > $2 ORDER BY k.id LIMIT $3"
-        );
-        let rows = on_read!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(sql))
+        let rows = on_read!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(list_sql()))
             .bind(organization.as_str()).bind(after).bind(limit).fetch_all(on).await)?;
-        rows.into_iter().map(|row| group(vec![row]).map(|stored| stored.key)).collect()
+        rows.into_iter()
+            .map(|row| group(vec![row]).map(|stored| stored.key))
+            .collect()
     }
 
     /// The organization that a key belongs to, for an operator who knows only the key's id.
@@ -170,7 +178,9 @@ impl Store {
         let found = on_read!(self, on =>
             sqlx::query_scalar::<_, String>("SELECT organization_id FROM secret_key WHERE id = $1")
                 .bind(id.as_str()).fetch_optional(on).await)?;
-        found.map(|text| readable(text.parse(), "organization id")).transpose()
+        found
+            .map(|text| readable(text.parse(), "organization id"))
+            .transpose()
     }
 
     /// Lowest and highest keyring version that seals are under; `None` without any secret.
@@ -230,11 +240,31 @@ impl Tx {
         if locked.is_none() {
             return Ok(None);
         }
-        let sql =
-            format!("SELECT {COLUMNS} {SOURCE} WHERE k.organization_id = $1 AND k.id = $2 ORDER BY s.number DESC");
+        let sql = format!(
+            "SELECT {COLUMNS} {SOURCE} WHERE k.organization_id = $1 AND k.id = $2 ORDER BY s.number DESC"
+        );
         let rows = in_tx!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(sql))
             .bind(organization.as_str()).bind(id.as_str()).fetch_all(on).await)?;
         first_key(rows)
+    }
+
+    /// Replaces everything that decides about a key whose row can't be read, and wipes its secrets, so that it can be
+    /// ended as any other. The key is refused from the commit on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn make_readable(
+        &mut self,
+        organization: &OrganizationId,
+        id: KeyId,
+        keyring_version: u32,
+    ) -> Result<(), StoreError> {
+        let none = serde_json::to_string(&Conditions::NONE).unwrap_or_else(|_| "unwritable".to_owned());
+        in_tx!(self, on => sqlx::query(MAKE_READABLE)
+            .bind(organization.as_str()).bind(id.as_str()).bind(none).execute(on).await.map(drop))?;
+        in_tx!(self, on => sqlx::query(WIPE_SECRETS)
+            .bind(id.as_str()).bind(i64::from(keyring_version)).bind(Vec::<u8>::new()).execute(on).await.map(drop))?;
+        Ok(())
     }
 
     /// Keys in a stored state, after an id, as this transaction sees them.
@@ -324,7 +354,9 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))?;
         if changed != 1 {
-            return Err(StoreError::Unreadable { what: "version of a locked key" });
+            return Err(StoreError::Unreadable {
+                what: "version of a locked key",
+            });
         }
         self.update_seals(record.id, secrets).await
     }
@@ -347,7 +379,9 @@ impl Tx {
                 .await
                 .map(|done| done.rows_affected()))?;
             if changed != 1 {
-                return Err(StoreError::Unreadable { what: "secret of a locked key" });
+                return Err(StoreError::Unreadable {
+                    what: "secret of a locked key",
+                });
             }
         }
         Ok(())
@@ -364,10 +398,12 @@ impl Tx {
         id: KeyId,
         version: i64,
     ) -> Result<bool, StoreError> {
-        // SQLite's one writer needs no row lock; PostgreSQL's is shared, so that writes of one key do not queue.
+        // SQLite's one writer needs no row lock. PostgreSQL's is not a shared one: shared locks could be had one after
+        // the other without end while the key's deletion waits, and two of them that both had to be raised in
+        // `lock_key` would wait for each other.
         let sql = match self.inner {
             TxInner::Sqlite(_) => CONFIRM.to_owned(),
-            TxInner::Postgres(_) => format!("{CONFIRM} FOR SHARE"),
+            TxInner::Postgres(_) => format!("{CONFIRM} FOR NO KEY UPDATE"),
         };
         let found = in_tx!(self, on => sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql))
             .bind(organization.as_str()).bind(id.as_str()).fetch_optional(on).await)?;
@@ -375,8 +411,23 @@ impl Tx {
     }
 }
 
+fn live_sql() -> String {
+    format!("SELECT {COLUMNS} {SOURCE} AND s.life <> 'ended' WHERE k.id = $1 ORDER BY s.number DESC")
+}
+
+fn list_sql() -> String {
+    format!(
+        "SELECT {COLUMNS} {SOURCE} AND s.life = 'current' \
+         WHERE k.organization_id = $1 AND k.id > $2 ORDER BY k.id LIMIT $3"
+    )
+}
+
 fn first_key(rows: Vec<KeyRow>) -> Result<Option<StoredKey>, StoreError> {
-    if rows.is_empty() { Ok(None) } else { group(rows).map(Some) }
+    if rows.is_empty() {
+        Ok(None)
+    } else {
+        group(rows).map(Some)
+    }
 }
 
 /// Rows of one key, each with at most one secret, as one value.
@@ -396,10 +447,17 @@ fn group(rows: Vec<KeyRow>) -> Result<StoredKey, StoreError> {
         .or(secrets.first())
         .map(|secret| secret.hint.clone())
         .unwrap_or_default();
-    let organization_state = OrganizationState::from_name(&row.organization_state)
-        .ok_or(StoreError::Unreadable { what: "organization state" })?;
+    let organization_state =
+        OrganizationState::from_name(&row.organization_state).ok_or(StoreError::Unreadable {
+            what: "organization state",
+        })?;
     let has_ended_secrets = row.has_ended_secrets;
-    Ok(StoredKey { organization_state, has_ended_secrets, key: key_of(row, hint)?, secrets })
+    Ok(StoredKey {
+        organization_state,
+        has_ended_secrets,
+        key: key_of(row, hint)?,
+        secrets,
+    })
 }
 
 fn key_of(row: KeyRow, hint: String) -> Result<Key, StoreError> {
@@ -436,9 +494,14 @@ fn secret_of(row: &mut KeyRow) -> Result<Option<StoredSecret>, StoreError> {
         (Some("ended"), _) => SecretLife::Ended,
         _ => return Err(unreadable()),
     };
-    let keyring_version =
-        row.keyring_version.and_then(|version| u32::try_from(version).ok()).ok_or_else(unreadable)?;
-    let sealed = Sealed { keyring_version, bytes: row.sealed.take().ok_or_else(unreadable)? };
+    let keyring_version = row
+        .keyring_version
+        .and_then(|version| u32::try_from(version).ok())
+        .ok_or_else(unreadable)?;
+    let sealed = Sealed {
+        keyring_version,
+        bytes: row.sealed.take().ok_or_else(unreadable)?,
+    };
     Ok(Some(StoredSecret {
         number,
         life,
@@ -451,9 +514,15 @@ fn secret_of(row: &mut KeyRow) -> Result<Option<StoredSecret>, StoreError> {
 fn state_of(name: &str, reason: Option<&str>, deleted_at: Option<i64>) -> Result<KeyState, StoreError> {
     let state = match (name, reason, deleted_at) {
         ("active", None, None) => Some(KeyState::Active),
-        ("paused", Some(reason), None) => PauseReason::from_name(reason).map(|reason| KeyState::Paused { reason }),
-        ("deleted", Some(reason), Some(at)) => DeleteReason::from_name(reason)
-            .map(|reason| KeyState::Deleted { reason, at: Timestamp::from_unix_ms(at) }),
+        ("paused", Some(reason), None) => {
+            PauseReason::from_name(reason).map(|reason| KeyState::Paused { reason })
+        }
+        ("deleted", Some(reason), Some(at)) => {
+            DeleteReason::from_name(reason).map(|reason| KeyState::Deleted {
+                reason,
+                at: Timestamp::from_unix_ms(at),
+            })
+        }
         _ => None,
     };
     state.ok_or(StoreError::Unreadable { what: "key state" })
@@ -477,7 +546,10 @@ fn life_columns(life: SecretLife) -> (&'static str, Option<i64>) {
 
 fn access_of(scopes: i64, level: &str, rules: &str) -> Result<Access, StoreError> {
     let unreadable = || StoreError::Unreadable { what: "access" };
-    let scopes = u8::try_from(scopes).ok().and_then(ScopeSet::from_bits).ok_or_else(unreadable)?;
+    let scopes = u8::try_from(scopes)
+        .ok()
+        .and_then(ScopeSet::from_bits)
+        .ok_or_else(unreadable)?;
     let rules: Vec<Rule> = readable(serde_json::from_str(rules), "rules")?;
     let permission = match PermissionLevel::from_name(level).ok_or_else(unreadable)? {
         PermissionLevel::Restricted => Permission::Restricted(rules),
@@ -498,9 +570,57 @@ fn conditions_json(record: &KeyRecord) -> String {
 }
 
 fn id_pair((organization, id): (String, String)) -> Result<(OrganizationId, KeyId), StoreError> {
-    Ok((readable(organization.parse(), "organization id")?, readable(id.parse(), "key id")?))
+    Ok((
+        readable(organization.parse(), "organization id")?,
+        readable(id.parse(), "key id")?,
+    ))
 }
 
 fn readable<T, E>(result: Result<T, E>, what: &'static str) -> Result<T, StoreError> {
     result.map_err(|_| StoreError::Unreadable { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use keyward_testkit::engine::{Kind, Place};
+    use keyward_testkit::on_both_databases;
+
+    use super::*;
+
+    async fn the_hot_queries_use_indexes(kind: Kind) {
+        let place = Place::new(kind);
+        place.store().await.close().await;
+        let live = live_sql().replace("$1", "'0123456789abcdef'");
+        let list = list_sql()
+            .replace("$1", "'org'")
+            .replace("$2", "'0'")
+            .replace("$3", "50");
+        for (sql, index) in [
+            (live, ["secret_key_pkey", "id=?"]),
+            (list, ["secret_key_by_organization"; 2]),
+        ] {
+            let plan = plan_of(&place, &sql).await;
+            assert!(index.iter().any(|index| plan.contains(index)), "{plan}");
+            assert!(
+                plan.contains("secret_pkey") || plan.contains("key_id=?"),
+                "{plan}"
+            );
+            assert!(!plan.contains("Seq Scan") && !plan.contains("SCAN "), "{plan}");
+        }
+    }
+
+    async fn plan_of(place: &Place, sql: &str) -> String {
+        let lines = match place.kind() {
+            Kind::Sqlite => place.texts(&[&format!("EXPLAIN QUERY PLAN {sql}")]).await,
+            // The tables are empty, so that the planner would rather read them whole.
+            Kind::Postgres => {
+                place
+                    .texts(&["SET enable_seqscan = off", &format!("EXPLAIN {sql}")])
+                    .await
+            }
+        };
+        lines.join("\n")
+    }
+
+    on_both_databases!(the_hot_queries_use_indexes);
 }

@@ -15,6 +15,7 @@ const LOCK: i64 = 0x006b_6579_7761_7264;
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 const HOLDS_LOCK: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted \
     AND pid = pg_backend_pid() AND ((classid::bigint << 32) | objid::bigint) = $1)";
+const IS_EPOCH: &str = "SELECT COUNT(*) FROM change_counter WHERE id = 1 AND epoch = $1";
 const RAISE_EPOCH: &str = "UPDATE change_counter SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch";
 
 /// The right to write, as long as it is held.
@@ -33,7 +34,10 @@ impl Store {
             Backend::Sqlite { .. } => None,
             Backend::Postgres { options, .. } => {
                 let mut connection = options.connect().await?;
-                let is_ours: bool = sqlx::query_scalar(TRY_LOCK).bind(LOCK).fetch_one(&mut connection).await?;
+                let is_ours: bool = sqlx::query_scalar(TRY_LOCK)
+                    .bind(LOCK)
+                    .fetch_one(&mut connection)
+                    .await?;
                 if !is_ours {
                     return Err(StoreError::NotTheWriter);
                 }
@@ -55,6 +59,21 @@ impl Tx {
     pub async fn raise_epoch(&mut self) -> Result<i64, StoreError> {
         Ok(in_tx!(self, on => sqlx::query_scalar::<_, i64>(RAISE_EPOCH).fetch_one(on).await)?)
     }
+
+    /// Refuses to go on if `epoch` is over. For writes that leave no feed row; a write that does is fenced by its
+    /// counter. To be asked last, so that the order of locks is that of every write.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`]: then the whole transaction must not commit.
+    pub async fn fence(&mut self, epoch: i64) -> Result<(), StoreError> {
+        let found =
+            in_tx!(self, on => sqlx::query_scalar::<_, i64>(IS_EPOCH).bind(epoch).fetch_one(on).await)?;
+        if found == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::NotTheWriter)
+        }
+    }
 }
 
 impl WriterRight {
@@ -73,9 +92,18 @@ impl WriterRight {
     /// # Errors
     /// [`StoreError::NotTheWriter`] if it is not, [`StoreError::Unavailable`] if nobody can say.
     pub async fn confirm(&mut self) -> Result<(), StoreError> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let is_held: bool = sqlx::query_scalar(HOLDS_LOCK).bind(LOCK).fetch_one(connection).await?;
-        if is_held { Ok(()) } else { Err(StoreError::NotTheWriter) }
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let is_held: bool = sqlx::query_scalar(HOLDS_LOCK)
+            .bind(LOCK)
+            .fetch_one(connection)
+            .await?;
+        if is_held {
+            Ok(())
+        } else {
+            Err(StoreError::NotTheWriter)
+        }
     }
 
     /// Gives the right back.

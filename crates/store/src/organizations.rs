@@ -9,7 +9,8 @@ use keyward_core::time::Timestamp;
 use crate::backend::{Store, Tx};
 use crate::error::StoreError;
 
-const COLUMNS: &str = "id, version, state, name, preference, attributes, last_access_at, created_at, updated_at";
+const COLUMNS: &str =
+    "id, version, state, name, preference, attributes, last_access_at, created_at, updated_at";
 const INSERT: &str = "INSERT INTO organization \
     (id, version, state, name, preference, attributes, last_access_at, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -18,7 +19,8 @@ const UPDATE: &str = "UPDATE organization SET version = version + 1, name = $3, 
 const LIST_MEMBERS: &str = "SELECT m.person_id, p.email, m.role, m.created_at FROM membership m \
     JOIN person p ON p.id = m.person_id WHERE m.organization_id = $1 ORDER BY m.person_id LIMIT $2";
 const FIND_PERSON: &str = "SELECT id FROM person WHERE email = $1";
-const INSERT_PERSON: &str = "INSERT INTO person (id, email, created_at) VALUES ($1, $2, $3)";
+const INSERT_PERSON: &str =
+    "INSERT INTO person (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING";
 const INSERT_MEMBERSHIP: &str =
     "INSERT INTO membership (organization_id, person_id, role, created_at) VALUES ($1, $2, $3, $4)";
 
@@ -116,13 +118,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn list_members(&self, organization: &OrganizationId, limit: i64) -> Result<Vec<Member>, StoreError> {
+    pub async fn list_members(
+        &self,
+        organization: &OrganizationId,
+        limit: i64,
+    ) -> Result<Vec<Member>, StoreError> {
         let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, String, i64)>(LIST_MEMBERS)
             .bind(organization.as_str()).bind(limit).fetch_all(on).await)?;
         rows.into_iter()
             .map(|(person_id, email, role, created_at)| {
                 Ok(Member {
-                    person_id: person_id.parse().map_err(|_| StoreError::Unreadable { what: "member" })?,
+                    person_id: person_id
+                        .parse()
+                        .map_err(|_| StoreError::Unreadable { what: "member" })?,
                     email,
                     role,
                     created_at: Timestamp::from_unix_ms(created_at),
@@ -158,7 +166,10 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn lock_organization(&mut self, id: &OrganizationId) -> Result<Option<Organization>, StoreError> {
+    pub async fn lock_organization(
+        &mut self,
+        id: &OrganizationId,
+    ) -> Result<Option<Organization>, StoreError> {
         let sql = format!("UPDATE organization SET version = version WHERE id = $1 RETURNING {COLUMNS}");
         let row = in_tx!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
             .bind(id.as_str()).fetch_optional(on).await)?;
@@ -181,7 +192,13 @@ impl Tx {
             .execute(on)
             .await
             .map(|done| done.rows_affected()))?;
-        if changed == 1 { Ok(()) } else { Err(StoreError::Unreadable { what: "version of a locked organization" }) }
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::Unreadable {
+                what: "version of a locked organization",
+            })
+        }
     }
 
     /// The person with this address, made now if there is none.
@@ -194,14 +211,12 @@ impl Tx {
         id_if_new: &PersonId,
         now: Timestamp,
     ) -> Result<PersonId, StoreError> {
-        let found = in_tx!(self, on =>
-            sqlx::query_scalar::<_, String>(FIND_PERSON).bind(email).fetch_optional(on).await)?;
-        if let Some(id) = found {
-            return id.parse().map_err(|_| StoreError::Unreadable { what: "person" });
-        }
+        // Inserted first: two transactions that make the same person at once then wait for each other, not fail.
         in_tx!(self, on => sqlx::query(INSERT_PERSON)
             .bind(id_if_new.as_str()).bind(email).bind(now.as_unix_ms()).execute(on).await.map(drop))?;
-        Ok(id_if_new.clone())
+        let id =
+            in_tx!(self, on => sqlx::query_scalar::<_, String>(FIND_PERSON).bind(email).fetch_one(on).await)?;
+        id.parse().map_err(|_| StoreError::Unreadable { what: "person" })
     }
 
     /// Makes a person a member.

@@ -4,6 +4,7 @@
 //! starts at once are safe.
 
 use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::backend::{Backend, Store};
 use crate::error::StoreError;
@@ -31,7 +32,17 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let outcome = match &self.backend {
             Backend::Sqlite { write, .. } => MIGRATIONS.run(write).await,
-            Backend::Postgres { pool, .. } => MIGRATIONS.run(pool).await,
+            Backend::Postgres { options, .. } => {
+                // A migration may take longer than a statement of the request path may, and so may waiting for another
+                // start that migrates.
+                let mut connection = options.connect().await?;
+                sqlx::query("SET statement_timeout = 0")
+                    .execute(&mut connection)
+                    .await?;
+                let outcome = MIGRATIONS.run(&mut connection).await;
+                connection.close().await?;
+                outcome
+            }
         };
         outcome.map_err(|error| StoreError::Schema(format!("a migration failed: {error}")))?;
         let asked = self.setting(OLDEST_BINARY_SETTING).await?;
@@ -43,7 +54,8 @@ impl Store {
             )));
         }
         if oldest < SCHEMA_OLDEST_BINARY {
-            self.put_setting(OLDEST_BINARY_SETTING, &SCHEMA_OLDEST_BINARY.to_string()).await?;
+            self.put_setting(OLDEST_BINARY_SETTING, &SCHEMA_OLDEST_BINARY.to_string())
+                .await?;
         }
         Ok(())
     }

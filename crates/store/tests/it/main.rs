@@ -1,0 +1,18 @@
+//! The store's contract, on both databases.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on ends, and its helpers are not marked as tests"
+)]
+
+mod audit;
+mod backup;
+mod datasets;
+mod keys;
+mod node;
+mod organizations;
+mod schema;
+mod settings;
+mod support;
