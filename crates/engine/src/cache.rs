@@ -1,8 +1,8 @@
 //! The verification cache: what a verify reads instead of the database.
 //!
-//! Ordered by the key's version alone: the higher wins, and at the same version an ended key wins. A *mark* sends every
-//! verify of a key to the database while a write of it is under way, and refuses fills. Changes are remembered as long
-//! as a load is running that may have read before them, so that no late fill can bring an older record back, even
+//! Ordered by the key's version: the higher wins, and an ended key wins over every living one, because no key comes
+//! back (so not even a version that was lowered by other means revives one). A *mark* sends every verify of a key to the database while a write of it is under way, and refuses fills. Changes are remembered as long
+//! as a load or a write is running that may have read before them, so that no late fill can bring an older record back, even
 //! after an eviction. Nothing here waits, and no lock is held across an await.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -53,24 +53,40 @@ impl CachedKey {
         secrets: Vec<CachedSecret>,
         has_ended_secrets: bool,
     ) -> Self {
-        Self { record, organization_state, secrets, has_ended_secrets, used: AtomicBool::new(false) }
+        Self {
+            record,
+            organization_state,
+            secrets,
+            has_ended_secrets,
+            used: AtomicBool::new(false),
+        }
     }
 
     /// The live secret that `presented` is of; every one is compared, in constant time.
     pub fn matching_secret(&self, presented: &KeyDigest) -> Option<&CachedSecret> {
-        self.secrets.iter().filter(|secret| secret.digest.matches(presented)).last()
+        // Not `find`, which would stop at the first that matches.
+        self.secrets.iter().fold(None, |found, secret| {
+            if secret.digest.matches(presented) {
+                Some(secret)
+            } else {
+                found
+            }
+        })
     }
 
     fn order(&self) -> Order {
-        Order { version: self.record.version, is_ended: self.record.state.is_deleted() }
+        Order {
+            is_ended: self.record.state.is_deleted(),
+            version: self.record.version,
+        }
     }
 }
 
-/// What a cache knows about a key's place in time. Compared by version, then an end before a life.
+/// What a cache knows about a key's place in time. An end comes after every life, then the version counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Order {
-    version: i64,
     is_ended: bool,
+    version: i64,
 }
 
 /// What a look into the cache gave.
@@ -93,7 +109,10 @@ struct Shard {
     /// In the order of insertion; the front is asked first when room is needed.
     queue: VecDeque<KeyId>,
     marks: HashMap<KeyId, u32>,
+    /// Raised when the cache is emptied: what was read before must not be kept after.
+    generation: u64,
     next_ticket: u64,
+    /// Loads and writes that are under way.
     running_loads: BTreeSet<u64>,
     recent: HashMap<KeyId, Recent>,
 }
@@ -110,6 +129,7 @@ struct Recent {
 pub struct LoadTicket {
     id: KeyId,
     number: u64,
+    generation: u64,
 }
 
 /// A key that is being written. It stays marked until [`VerificationCache::unmark`]: a task that died leaves the key
@@ -118,6 +138,8 @@ pub struct LoadTicket {
 #[must_use]
 pub struct WriteMark {
     id: KeyId,
+    number: u64,
+    generation: u64,
 }
 
 /// What became of a load's result.
@@ -133,7 +155,10 @@ impl VerificationCache {
     /// A cache for about `capacity` keys.
     pub fn new(capacity: usize) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::new(Shard::default())).collect();
-        Self { shards, capacity_per_shard: capacity.div_ceil(SHARDS).max(1) }
+        Self {
+            shards,
+            capacity_per_shard: capacity.div_ceil(SHARDS).max(1),
+        }
     }
 
     /// Reads a key in place, unless it must be read through.
@@ -156,10 +181,12 @@ impl VerificationCache {
     /// Says that a load of `id` is about to read the database.
     pub fn begin_load(&self, id: KeyId) -> LoadTicket {
         let mut shard = self.write(id);
-        let number = shard.next_ticket;
-        shard.next_ticket += 1;
-        shard.running_loads.insert(number);
-        LoadTicket { id, number }
+        let number = shard.begin();
+        LoadTicket {
+            id,
+            number,
+            generation: shard.generation,
+        }
     }
 
     /// Puts a load's result through the cache and reads it back. While the key is marked nothing is stored, and the
@@ -167,12 +194,15 @@ impl VerificationCache {
     pub fn finish_load(&self, ticket: LoadTicket, loaded: Arc<CachedKey>) -> Filled {
         let mut shard = self.write(ticket.id);
         let order = loaded.order();
-        let is_outdated = shard.recent.get(&ticket.id).is_some_and(|recent| recent.order > order);
-        let is_marked = shard.marks.contains_key(&ticket.id);
+        let is_outdated = shard
+            .recent
+            .get(&ticket.id)
+            .is_some_and(|recent| recent.order > order);
+        let is_kept_out = shard.marks.contains_key(&ticket.id) || shard.generation != ticket.generation;
         let outcome = match shard.entries.get(&ticket.id) {
             Some(here) if here.order() >= order => Filled::Use(Arc::clone(here)),
             _ if is_outdated => Filled::Stale,
-            _ if is_marked => Filled::Use(loaded),
+            _ if is_kept_out => Filled::Use(loaded),
             _ => {
                 shard.insert(ticket.id, Arc::clone(&loaded), self.capacity_per_shard);
                 Filled::Use(loaded)
@@ -182,18 +212,26 @@ impl VerificationCache {
         outcome
     }
 
-    /// Ends a load that gave nothing: no such key, or a failure.
+    /// Ends a load that gave nothing: no such key, a failure, or nobody waits any more.
     pub fn abandon_load(&self, ticket: LoadTicket) {
         self.write(ticket.id).end_load(ticket.number);
     }
 
     /// Sends every verify of a key to the database until the mark is taken off.
     pub fn mark(&self, id: KeyId) -> WriteMark {
-        *self.write(id).marks.entry(id).or_insert(0) += 1;
-        WriteMark { id }
+        let mut shard = self.write(id);
+        *shard.marks.entry(id).or_insert(0) += 1;
+        // A write that applies late, after a later write of the same key was applied and evicted, must know of it.
+        let number = shard.begin();
+        WriteMark {
+            id,
+            number,
+            generation: shard.generation,
+        }
     }
 
-    /// Applies a committed state of a key: newer wins, and at the same version an end wins.
+    /// Applies a committed state of a key: newer wins, and an end wins over every life. A state that may be older than
+    /// another write's needs a mark that was set before it was read or written.
     pub fn apply(&self, key: Arc<CachedKey>) {
         let id = key.record.id;
         let order = key.order();
@@ -204,19 +242,25 @@ impl VerificationCache {
             recent.order = recent.order.max(order);
             recent.ticket = ticket;
         }
-        if shard.entries.get(&id).is_none_or(|here| order > here.order() || (order == here.order() && order.is_ended)) {
+        let is_outdated = shard.recent.get(&id).is_some_and(|recent| recent.order > order);
+        if !is_outdated && shard.entries.get(&id).is_none_or(|here| order >= here.order()) {
             shard.insert(id, key, self.capacity_per_shard);
         }
     }
 
     /// Forgets a key, whatever is known of it: for a write whose row could not be opened.
     pub fn forget(&self, id: KeyId) {
-        self.write(id).entries.remove(&id);
+        self.write(id).remove(id);
     }
 
     /// Takes a mark off: the write's outcome is known and applied.
     pub fn unmark(&self, mark: WriteMark) {
         let mut shard = self.write(mark.id);
+        if shard.generation != mark.generation {
+            // The cache was emptied while the write was under way: what it applied may be older than what others did.
+            shard.remove(mark.id);
+        }
+        shard.end_load(mark.number);
         if let Some(count) = shard.marks.get_mut(&mark.id) {
             *count -= 1;
             if *count == 0 {
@@ -229,6 +273,7 @@ impl VerificationCache {
     pub fn clear(&self) {
         for shard in &self.shards {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.generation += 1;
             shard.entries.clear();
             shard.queue.clear();
         }
@@ -236,7 +281,10 @@ impl VerificationCache {
 
     /// How many keys are here.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).entries.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).entries.len())
+            .sum()
     }
 
     /// Whether no key is here.
@@ -244,7 +292,10 @@ impl VerificationCache {
         self.len() == 0
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the index is a remainder of the length, which is never zero")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index is a remainder of the length, which is never zero"
+    )]
     fn shard(&self, id: KeyId) -> &RwLock<Shard> {
         // The map inside a shard uses the low bits and the top seven; these come from between.
         &self.shards[(id.spread() >> 40) as usize % SHARDS]
@@ -266,15 +317,32 @@ impl Shard {
         }
         let mut chances = SECOND_CHANCES;
         while self.entries.len() > capacity {
-            let Some(candidate) = self.queue.pop_front() else { return };
-            let was_used =
-                self.entries.get(&candidate).is_some_and(|entry| entry.used.swap(false, Ordering::Relaxed));
+            let Some(candidate) = self.queue.pop_front() else {
+                return;
+            };
+            let was_used = self
+                .entries
+                .get(&candidate)
+                .is_some_and(|entry| entry.used.swap(false, Ordering::Relaxed));
             if was_used && chances > 0 {
                 chances -= 1;
                 self.queue.push_back(candidate);
             } else {
                 self.entries.remove(&candidate);
             }
+        }
+    }
+
+    fn begin(&mut self) -> u64 {
+        let number = self.next_ticket;
+        self.next_ticket += 1;
+        self.running_loads.insert(number);
+        number
+    }
+
+    fn remove(&mut self, id: KeyId) {
+        if self.entries.remove(&id).is_some() {
+            self.queue.retain(|queued| *queued != id);
         }
     }
 

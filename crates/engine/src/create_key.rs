@@ -12,6 +12,7 @@ use keyward_core::record::{Actor, Key, KeyRecord};
 use keyward_core::seal::seal;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::{KeyState, SecretLife};
+use keyward_core::time::Timestamp;
 use keyward_store::StoreError;
 use keyward_store::keys::{StoredKey, StoredSecret};
 
@@ -43,7 +44,10 @@ impl Engine {
     ) -> Result<CreatedKey, EngineError> {
         let engine = self.clone();
         // In a task of its own, as every write of a key: a dropped request leaves no half-told story in the trail.
-        let task = self.inner.tasks.spawn(async move { engine.create_key_here(context, organization, draft).await });
+        let task = self
+            .inner
+            .tasks
+            .spawn(async move { engine.create_key_here(context, organization, draft).await });
         task.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 
@@ -57,7 +61,14 @@ impl Engine {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let now = self.now();
-        let new = NewKey::check(draft, CreationPolicy { max_lifetime_ms: None }, now).map_err(EngineError::Invalid)?;
+        let new = NewKey::check(
+            draft,
+            CreationPolicy {
+                max_lifetime_ms: None,
+            },
+            now,
+        )
+        .map_err(EngineError::Invalid)?;
         let found = self.inner.store.find_organization(&organization).await?;
         let organization_state = found.ok_or(EngineError::NotFound("organization"))?.state;
 
@@ -95,17 +106,36 @@ impl Engine {
             hint: secret.hint.clone(),
         };
         let event = created_event(&context, &key)?;
-        let mut tx = self.inner.store.begin().await?;
-        tx.insert_key(&key, &secret).await?;
-        tx.record_key_write(&key.record, &event, self.inner.right.epoch(), now).await?;
-        tx.commit().await?;
-
-        let stored =
-            StoredKey { key: key.clone(), organization_state, has_ended_secrets: false, secrets: vec![secret] };
-        if let Ok(cached) = sealing::open_live(&keyring, stored) {
-            self.inner.cache.apply(Arc::new(cached));
+        // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
+        let mark = self.inner.cache.mark(id);
+        let outcome = self.insert(&key, &secret, &event, now).await;
+        if outcome.is_ok() {
+            let stored = StoredKey {
+                key: key.clone(),
+                organization_state,
+                has_ended_secrets: false,
+                secrets: vec![secret],
+            };
+            if let Ok(cached) = sealing::open_live(&keyring, stored) {
+                self.inner.cache.apply(Arc::new(cached));
+            }
         }
-        Ok(CreatedKey { key, value })
+        self.inner.cache.unmark(mark);
+        outcome.map(|()| CreatedKey { key, value })
+    }
+
+    async fn insert(
+        &self,
+        key: &Key,
+        secret: &StoredSecret,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let mut tx = self.inner.store.begin().await?;
+        tx.insert_key(key, secret).await?;
+        tx.record_key_write(&key.record, event, self.inner.right.epoch(), now)
+            .await?;
+        Ok(tx.commit().await?)
     }
 }
 
@@ -115,7 +145,10 @@ fn created_event(context: &Context, key: &Key) -> Result<Event, EngineError> {
         .fact("scopes", access.scopes().to_string())
         .fact("level", access.permission().level().name())
         .fact("rules", access.permission().rules().len())
-        .fact("environment", key.environment.map(keyward_core::environment::Environment::name))
+        .fact(
+            "environment",
+            key.environment.map(keyward_core::environment::Environment::name),
+        )
         .personal("name", key.name.as_str(), &mut SystemRandom)?;
     if let Some(end) = key.record.conditions.expires_at {
         detail = detail.fact("expires_at_ms", end.as_unix_ms());

@@ -67,7 +67,9 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         match tx.insert_organization(&organization).await {
             Err(StoreError::AlreadyExists) => {
-                return Err(EngineError::Conflict(format!("an organization with the id `{id}` exists already")));
+                return Err(EngineError::Conflict(format!(
+                    "an organization with the id `{id}` exists already"
+                )));
             }
             other => other?,
         }
@@ -92,9 +94,14 @@ impl Engine {
 fn check_email(problems: &mut FieldProblems, email: &str) {
     let is_good = email.len() <= MAX_EMAIL
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-        && email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+        && email
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
     if !is_good {
-        problems.add("owner_email", "must be an e-mail address such as owner@example.com");
+        problems.add(
+            "owner_email",
+            "must be an e-mail address such as owner@example.com",
+        );
     }
 }
 
@@ -102,5 +109,6 @@ fn drawn_id() -> Result<OrganizationId, EngineError> {
     let mut drawn = [0_u8; 12];
     fill_base36(&mut SystemRandom, &mut drawn)?;
     let text = format!("org-{}", String::from_utf8_lossy(&drawn));
-    text.parse().map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))
+    text.parse()
+        .map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))
 }

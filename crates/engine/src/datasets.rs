@@ -106,9 +106,13 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         self.confirm_permit(&mut tx, permit).await?;
         tx.insert_dataset(&dataset).await?;
-        let detail =
-            Detail::new().fact("type", dataset.kind.as_str()).personal("name", &dataset.name, &mut SystemRandom)?;
-        self.audit_dataset(&mut tx, permit, context, "dataset.create", &dataset.id, detail).await?;
+        let detail = Detail::new().fact("type", dataset.kind.as_str()).personal(
+            "name",
+            &dataset.name,
+            &mut SystemRandom,
+        )?;
+        self.audit_dataset(&mut tx, permit, context, "dataset.create", &dataset.id, detail)
+            .await?;
         tx.commit().await?;
         Ok(dataset)
     }
@@ -127,8 +131,11 @@ impl Engine {
             Visible::All => DatasetFilter::All,
             Visible::Only(ids) => DatasetFilter::Only(ids.into_iter().map(ToString::to_string).collect()),
         };
-        let rows =
-            self.inner.store.list_datasets(permit.organization_id(), &filter, after, i64::from(limit) + 1).await?;
+        let rows = self
+            .inner
+            .store
+            .list_datasets(permit.organization_id(), &filter, after, i64::from(limit) + 1)
+            .await?;
         Ok(Page::cut(rows, limit, |dataset| dataset.id.to_string()))
     }
 
@@ -137,7 +144,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotFound`].
     pub async fn show_dataset(&self, permit: &Permit, id: &DatasetId) -> Result<Dataset, EngineError> {
-        let found = self.inner.store.find_dataset(permit.organization_id(), id).await?;
+        let found = self
+            .inner
+            .store
+            .find_dataset(permit.organization_id(), id)
+            .await?;
         found.ok_or(EngineError::NotFound("dataset"))
     }
 
@@ -150,7 +161,11 @@ impl Engine {
         permit: &Permit,
         id: &DatasetId,
     ) -> Result<DatasetDeletion, EngineError> {
-        let found = self.inner.store.find_dataset_deletion(permit.organization_id(), id).await?;
+        let found = self
+            .inner
+            .store
+            .find_dataset_deletion(permit.organization_id(), id)
+            .await?;
         found.ok_or(EngineError::NotFound("delete operation"))
     }
 
@@ -193,7 +208,8 @@ impl Engine {
         }
         dataset.updated_at = self.now();
         tx.update_dataset(&dataset).await?;
-        self.audit_dataset(&mut tx, permit, context, "dataset.edit", id, detail).await?;
+        self.audit_dataset(&mut tx, permit, context, "dataset.edit", id, detail)
+            .await?;
         tx.commit().await?;
         dataset.version += 1;
         Ok(dataset)
@@ -221,7 +237,8 @@ impl Engine {
         };
         tx.delete_dataset(permit.organization_id(), &deletion).await?;
         let detail = Detail::new().personal("name", &dataset.name, &mut SystemRandom)?;
-        self.audit_dataset(&mut tx, permit, context, "dataset.delete", id, detail).await?;
+        self.audit_dataset(&mut tx, permit, context, "dataset.delete", id, detail)
+            .await?;
         tx.commit().await?;
         Ok(deletion)
     }
@@ -242,7 +259,8 @@ impl Engine {
             request_id: context.request_id.to_string(),
             detail,
         };
-        tx.append_audit(permit.organization_id().as_str(), &event, self.now()).await?;
+        tx.append_audit(permit.organization_id().as_str(), &event, self.now())
+            .await?;
         Ok(())
     }
 
@@ -265,23 +283,42 @@ impl Engine {
         sealing::open_one(&self.keyring(), &stored.key.record, secret)
             .map_err(|refused| EngineError::Refused(self.alarm(id, refused)))?;
         let question = self.question_of(permit);
-        decide(&stored.key.record, secret.life, stored.organization_state, &question).map_err(EngineError::Refused)
+        decide(
+            &stored.key.record,
+            secret.life,
+            stored.organization_state,
+            &question,
+        )
+        .map_err(EngineError::Refused)
     }
 
     /// The same record at a later moment: it may have expired between.
     fn decide_again(&self, permit: &Permit) -> Result<(), EngineError> {
         let key = &permit.identity.key;
         let number = permit.identity.secret_number;
-        let life = key.secrets.iter().find(|secret| secret.number == number).map(|secret| secret.life);
+        let life = key
+            .secrets
+            .iter()
+            .find(|secret| secret.number == number)
+            .map(|secret| secret.life);
         let life = life.ok_or(EngineError::Refused(Refusal::KeySuperseded))?;
-        decide(&key.record, life, key.organization_state, &self.question_of(permit)).map_err(EngineError::Refused)
+        decide(
+            &key.record,
+            life,
+            key.organization_state,
+            &self.question_of(permit),
+        )
+        .map_err(EngineError::Refused)
     }
 
     fn question_of<'a>(&self, permit: &'a Permit) -> Question<'a> {
         Question {
             // The claim was checked when the permit was made, and a key never changes its organization.
             claim: OrganizationClaim::NotAsked,
-            purpose: Purpose::Perform { operation: permit.operation, resource: permit.resource.as_resource() },
+            purpose: Purpose::Perform {
+                operation: permit.operation,
+                resource: permit.resource.as_resource(),
+            },
             address: permit.address,
             now: self.now(),
         }

@@ -12,6 +12,7 @@ use crate::Engine;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::{BrokenSeals, Change, Plan};
+use crate::sealing::Seals;
 
 pub use crate::key_write::Written;
 
@@ -27,18 +28,28 @@ impl Engine {
         id: KeyId,
         reason: DeleteReason,
     ) -> Result<Written, EngineError> {
-        self.write_key(context, organization, id, move |stored, now| {
-            let record = &stored.key.record;
-            if record.state.is_deleted() {
-                return Plan::Reached;
-            }
-            Plan::Change(Change {
-                record: KeyRecord { state: KeyState::Deleted { reason, at: now }, ..record.clone() },
-                action: "key.delete",
-                detail: Detail::new().fact("reason", reason.name()).fact("was", record.state.name()),
-                broken_seals: BrokenSeals::Wipe,
-            })
-        })
+        self.write_key(
+            context,
+            (organization, id),
+            BrokenSeals::Wipe,
+            move |stored, seals, now| {
+                let record = &stored.key.record;
+                // A row that says `deleted` and does not fit its seals could be put back as it was: it is ended here.
+                if record.state.is_deleted() && seals == Seals::Intact {
+                    return Plan::Reached;
+                }
+                Plan::Change(Change {
+                    record: KeyRecord {
+                        state: KeyState::Deleted { reason, at: now },
+                        ..record.clone()
+                    },
+                    action: "key.delete",
+                    detail: Detail::new()
+                        .fact("reason", reason.name())
+                        .fact("was", record.state.name()),
+                })
+            },
+        )
         .await
     }
 }

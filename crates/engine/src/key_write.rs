@@ -2,7 +2,8 @@
 //!
 //! Runs in a task of its own, so that a client that disconnects at any point leaves either no change or a change that
 //! every verify knows. The mark stays until the outcome is known: after a commit whose answer was lost, the row is
-//! asked (its lock waits for a commit that is still under way) until the database says what happened.
+//! asked (its lock waits for a commit that is still under way) until the database says what happened, and only a write
+//! that did take effect is answered as one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +12,20 @@ use keyward_core::audit::{Detail, Event};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::record::{Key, KeyRecord};
 use keyward_core::time::Timestamp;
-use keyward_store::StoreError;
 use keyward_store::keys::StoredKey;
+use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
 use crate::cache::CachedKey;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
-use crate::sealing;
+use crate::sealing::{self, Seals};
 
 /// How long a caller waits for a write whose outcome is not known; the write itself goes on.
 const CALLER_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a write may take until the answer to its commit; a database that is silent for longer is asked anew.
+const ATTEMPT_PATIENCE: Duration = Duration::from_secs(15);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What a write wants to do with the key as it found it.
@@ -43,17 +46,23 @@ pub(crate) struct Change {
     pub(crate) action: &'static str,
     /// The audit facts.
     pub(crate) detail: Detail,
-    /// What to do where the seals of the key do not open.
-    pub(crate) broken_seals: BrokenSeals,
 }
 
-/// What to do where a key's seals do not open.
+/// What to do where a key's seals do not open, or its row can't be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BrokenSeals {
     /// Change nothing.
     Refuse,
     /// End the key for good, and wipe what is left of its seals.
     Wipe,
+}
+
+/// One write of a key.
+struct Write<'a> {
+    context: &'a Context,
+    organization: &'a OrganizationId,
+    id: KeyId,
+    broken_seals: BrokenSeals,
 }
 
 /// A key after a write.
@@ -79,12 +88,21 @@ impl Engine {
     pub(crate) async fn write_key(
         &self,
         context: Context,
-        organization: OrganizationId,
-        id: KeyId,
-        plan: impl FnOnce(&StoredKey, Timestamp) -> Plan + Send + 'static,
+        subject: (OrganizationId, KeyId),
+        broken_seals: BrokenSeals,
+        plan: impl FnOnce(&StoredKey, Seals, Timestamp) -> Plan + Send + 'static,
     ) -> Result<Written, EngineError> {
         let engine = self.clone();
-        let task = self.inner.tasks.spawn(async move { engine.write_marked(context, organization, id, plan).await });
+        let task = self.inner.tasks.spawn(async move {
+            let (organization, id) = subject;
+            let write = Write {
+                context: &context,
+                organization: &organization,
+                id,
+                broken_seals,
+            };
+            engine.write_marked(&write, plan).await
+        });
         match tokio::time::timeout(CALLER_PATIENCE, task).await {
             Ok(Ok(outcome)) => outcome,
             // The task goes on; a panic in it leaves the mark, and the key is read through.
@@ -94,71 +112,79 @@ impl Engine {
 
     async fn write_marked(
         &self,
-        context: Context,
-        organization: OrganizationId,
-        id: KeyId,
-        plan: impl FnOnce(&StoredKey, Timestamp) -> Plan + Send,
+        write: &Write<'_>,
+        plan: impl FnOnce(&StoredKey, Seals, Timestamp) -> Plan + Send,
     ) -> Result<Written, EngineError> {
         if !self.inner.right.is_held() {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
-        let mark = self.inner.cache.mark(id);
-        let attempt = self.attempt(&context, &organization, id, plan).await;
-        let outcome = match attempt {
-            Err(EngineError::OutcomeUnknown) => self.settle(&organization, id).await,
-            other => other,
+        let mark = self.inner.cache.mark(write.id);
+        let mut sent = None;
+        let attempt = tokio::time::timeout(ATTEMPT_PATIENCE, self.attempt(write, plan, &mut sent)).await;
+        let attempt = attempt.unwrap_or(Err(EngineError::Unavailable(StoreError::TimedOut)));
+        let outcome = match (attempt, sent) {
+            (Err(_), Some(sent)) => match self.settle(write).await {
+                Some(settled) => self.judge(settled, &sent),
+                // Still unknown: the mark stays.
+                None => return Err(EngineError::OutcomeUnknown),
+            },
+            (outcome, _) => outcome,
         };
-        if !matches!(outcome, Err(EngineError::OutcomeUnknown)) {
-            self.inner.cache.unmark(mark);
+        if matches!(outcome, Err(EngineError::NotFound(_))) {
+            self.inner.cache.forget(write.id);
         }
+        self.inner.cache.unmark(mark);
         outcome
     }
 
+    /// Tries the write once. What it is about to commit is put into `sent` just before: an error without it means that
+    /// nothing was changed.
     async fn attempt(
         &self,
-        context: &Context,
-        organization: &OrganizationId,
-        id: KeyId,
-        plan: impl FnOnce(&StoredKey, Timestamp) -> Plan + Send,
+        write: &Write<'_>,
+        plan: impl FnOnce(&StoredKey, Seals, Timestamp) -> Plan + Send,
+        sent: &mut Option<KeyRecord>,
     ) -> Result<Written, EngineError> {
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();
         let now = self.now();
         let mut tx = self.inner.store.begin().await?;
-        let Some(mut stored) = tx.lock_key(organization, id).await? else {
-            tx.rollback().await?;
+        let Some(mut stored) = self.lock(&mut tx, write).await? else {
             return Err(EngineError::NotFound("secret key"));
         };
-        let change = match plan(&stored, now) {
-            Plan::Reached => {
-                tx.rollback().await?;
-                return Ok(self.apply(stored, false));
+        let seals = sealing::seals_of(&keyring, &stored);
+        let change = match plan(&stored, seals, now) {
+            Plan::Refuse(error) => return Err(error),
+            _ if seals == Seals::Broken && write.broken_seals == BrokenSeals::Refuse => {
+                return Err(EngineError::SealBroken);
             }
-            Plan::Refuse(error) => {
-                tx.rollback().await?;
-                return Err(error);
-            }
+            Plan::Reached => return Ok(self.apply(stored, false)),
             Plan::Change(change) => change,
         };
+        let id = write.id;
         let was = stored.key.record.clone();
-        let record = KeyRecord { version: was.version + 1, ..change.record };
-        let secrets = match sealing::reseal(&keyring, &was, &record, &stored.secrets, &mut SystemRandom) {
-            Err(EngineError::SealBroken) if change.broken_seals == BrokenSeals::Wipe => {
-                tracing::error!(key.id = %id, "ALARM: a key whose seals do not open is ended and wiped");
-                self.inner.metrics.alarms.increment(1);
-                sealing::wiped(&stored.secrets)
-            }
-            other => other?,
+        let record = KeyRecord {
+            version: was.version.saturating_add(1),
+            ..change.record
+        };
+        let secrets = if seals == Seals::Broken {
+            tracing::error!(key.id = %id, "ALARM: a key whose seals do not open is ended and wiped");
+            self.inner.metrics.alarms.increment(1);
+            sealing::wiped(&keyring, &stored.secrets)
+        } else {
+            sealing::reseal(&keyring, &was, &record, &stored.secrets, &mut SystemRandom)?
         };
         tx.update_key(&record, was.version, &secrets, now).await?;
         let event = Event {
-            actor: context.actor.to_string(),
+            actor: write.context.actor.to_string(),
             action: change.action,
             target: format!("key/{id}"),
-            request_id: context.request_id.to_string(),
+            request_id: write.context.request_id.to_string(),
             detail: change.detail,
         };
-        tx.record_key_write(&record, &event, self.inner.right.epoch(), now).await?;
+        tx.record_key_write(&record, &event, self.inner.right.epoch(), now)
+            .await?;
+        *sent = Some(record.clone());
         tx.commit().await?;
         stored.key.record = record;
         stored.key.updated_at = now;
@@ -166,30 +192,57 @@ impl Engine {
         Ok(self.apply(stored, true))
     }
 
-    /// Finds out what became of a commit whose answer was lost.
-    async fn settle(&self, organization: &OrganizationId, id: KeyId) -> Result<Written, EngineError> {
+    /// The key under its row's lock. A row that can't be read is made readable first by a write that ends the key:
+    /// nobody must be able to keep a key from being deleted by spoiling its row.
+    async fn lock(&self, tx: &mut Tx, write: &Write<'_>) -> Result<Option<StoredKey>, StoreError> {
+        match tx.lock_key(write.organization, write.id).await {
+            Err(StoreError::Unreadable { what }) if write.broken_seals == BrokenSeals::Wipe => {
+                tracing::error!(key.id = %write.id, what, "ALARM: a key whose row can't be read is ended");
+                tx.make_readable(write.organization, write.id, self.keyring().active())
+                    .await?;
+                tx.lock_key(write.organization, write.id).await
+            }
+            other => other,
+        }
+    }
+
+    /// Finds out what became of a commit whose answer was lost; `None` if the engine stops before the database says.
+    async fn settle(&self, write: &Write<'_>) -> Option<Option<StoredKey>> {
         loop {
-            match self.read_settled(organization, id).await {
-                Ok(Some(stored)) => return Ok(self.apply(stored, true)),
-                Ok(None) => return Err(EngineError::NotFound("secret key")),
-                Err(error) => tracing::warn!(key.id = %id, %error, "the outcome of a write is not known yet"),
+            match tokio::time::timeout(ATTEMPT_PATIENCE, self.read_settled(write)).await {
+                Ok(Ok(found)) => return Some(found),
+                Ok(Err(error)) => {
+                    tracing::warn!(key.id = %write.id, %error, "the outcome of a write is not known yet");
+                }
+                Err(_) => tracing::warn!(key.id = %write.id, "the outcome of a write is not known yet"),
             }
             tokio::select! {
-                () = self.inner.stop.cancelled() => return Err(EngineError::OutcomeUnknown),
+                () = self.inner.stop.cancelled() => return None,
                 () = tokio::time::sleep(RETRY_EVERY) => {}
             }
         }
     }
 
-    async fn read_settled(
-        &self,
-        organization: &OrganizationId,
-        id: KeyId,
-    ) -> Result<Option<StoredKey>, StoreError> {
+    async fn read_settled(&self, write: &Write<'_>) -> Result<Option<StoredKey>, StoreError> {
         let mut tx = self.inner.store.begin().await?;
-        let stored = tx.lock_key(organization, id).await?;
+        let stored = tx.lock_key(write.organization, write.id).await?;
         tx.rollback().await?;
         Ok(stored)
+    }
+
+    /// What is answered after a lost answer, by what is there now: under the row's lock nothing is under way any more.
+    fn judge(&self, settled: Option<StoredKey>, sent: &KeyRecord) -> Result<Written, EngineError> {
+        let stored = settled.ok_or(EngineError::NotFound("secret key"))?;
+        let found = &stored.key.record;
+        let is_done = found == sent || (found.state.is_deleted() && sent.state.is_deleted());
+        let is_earlier = found.version < sent.version;
+        let written = self.apply(stored, true);
+        match (is_done, is_earlier) {
+            (true, _) => Ok(written),
+            (false, true) => Err(EngineError::Unavailable(StoreError::NotCommitted)),
+            // Others wrote meanwhile, so that nobody can say.
+            (false, false) => Err(EngineError::OutcomeUnknown),
+        }
     }
 
     /// Makes the committed state what verifies read, and describes it.
@@ -201,11 +254,22 @@ impl Engine {
             Err(refused) => {
                 self.alarm(id, refused);
                 // Ordered after everything older, and matching no secret: a late fill can't bring the key back.
-                let blank = CachedKey::new(key.record.clone(), keyward_core::decision::OrganizationState::Stopped, Vec::new(), true);
+                let blank = CachedKey::new(
+                    key.record.clone(),
+                    keyward_core::decision::OrganizationState::Stopped,
+                    Vec::new(),
+                    true,
+                );
                 self.inner.cache.apply(Arc::new(blank));
                 self.inner.cache.forget(id);
             }
         }
-        Written { key, is_changed, confirmed: 1, waited_out: 0, waited_ms: 0 }
+        Written {
+            key,
+            is_changed,
+            confirmed: 1,
+            waited_out: 0,
+            waited_ms: 0,
+        }
     }
 }

@@ -75,6 +75,8 @@ struct Inner {
     /// Held for reading while something is sealed and committed; a rotation of the keyring takes it for writing, so
     /// that nothing sealed under an old version can commit unseen.
     sealing: tokio::sync::RwLock<()>,
+    /// Held while the keyring is rotated.
+    rotating: tokio::sync::Mutex<()>,
     clock: SharedClock,
     prefix: Prefix,
     cache: Arc<VerificationCache>,
@@ -83,6 +85,13 @@ struct Inner {
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // An engine that was dropped without being shut down must not keep the right.
+        self.stop.cancel();
+    }
 }
 
 /// Why an engine does not start.
@@ -126,16 +135,28 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
-        let EngineOptions { store, keyring, clock, cache_capacity } = options;
+        let EngineOptions {
+            store,
+            keyring,
+            clock,
+            cache_capacity,
+        } = options;
         bind_keyring(&store, &keyring).await?;
         let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
-        let prefix =
-            prefix.parse().map_err(|_| StartError::Store(StoreError::Unreadable { what: "key prefix" }))?;
+        let prefix = prefix
+            .parse()
+            .map_err(|_| StartError::Store(StoreError::Unreadable { what: "key prefix" }))?;
         let cache = Arc::new(VerificationCache::new(cache_capacity));
         let right = Arc::new(Right::none());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let keeper = right::take(store.clone(), Arc::clone(&right), Arc::clone(&cache), stop.clone()).await?;
+        let keeper = right::take(
+            store.clone(),
+            Arc::clone(&right),
+            Arc::clone(&cache),
+            stop.clone(),
+        )
+        .await?;
         if let Some(keeper) = keeper {
             tasks.spawn(keeper);
         }
@@ -143,6 +164,7 @@ impl Engine {
             store,
             keyring: RwLock::new(Arc::new(keyring)),
             sealing: tokio::sync::RwLock::new(()),
+            rotating: tokio::sync::Mutex::new(()),
             clock,
             prefix,
             cache,
@@ -152,7 +174,9 @@ impl Engine {
             tasks,
             stop,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Waits for every write that was begun, gives the right back, and closes the database.
@@ -211,7 +235,10 @@ impl Engine {
 pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
     let expected = store.claim_setting(KEYRING_ID, keyring.id()).await?;
     if expected != keyring.id() {
-        return Err(StartError::OtherKeyring { expected, given: keyring.id().to_owned() });
+        return Err(StartError::OtherKeyring {
+            expected,
+            given: keyring.id().to_owned(),
+        });
     }
     let own = keyward_core::audit::hex(&keyring.check_value());
     let check = store.claim_setting(KEYRING_CHECK, &own).await?;
@@ -219,7 +246,12 @@ pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartE
         return Err(StartError::ChangedKeyring(expected));
     }
     if let Some((low, high)) = store.sealed_under().await? {
-        let held: Vec<i64> = keyring.summary().versions.iter().map(|(version, _)| i64::from(*version)).collect();
+        let held: Vec<i64> = keyring
+            .summary()
+            .versions
+            .iter()
+            .map(|(version, _)| i64::from(*version))
+            .collect();
         if let Some(missing) = [low, high].into_iter().find(|version| !held.contains(version)) {
             return Err(StartError::MissingVersion(missing));
         }

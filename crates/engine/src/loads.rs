@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::cache::CachedKey;
 
 const MAX_LOADS: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long is waited for one read.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a load found.
 #[derive(Debug, Clone)]
@@ -52,7 +53,10 @@ pub(crate) enum Turn {
 
 impl Loads {
     pub(crate) fn new() -> Self {
-        Self { queues: Mutex::new(HashMap::new()), permits: Semaphore::new(MAX_LOADS) }
+        Self {
+            queues: Mutex::new(HashMap::new()),
+            permits: Semaphore::new(MAX_LOADS),
+        }
     }
 
     /// Joins the next load of a key.
@@ -70,11 +74,21 @@ impl Loads {
 
     /// Runs loads of a key until nobody waits. To be called in a task of its own.
     pub(crate) async fn run<F: Future<Output = Loaded>>(&self, id: KeyId, load: impl Fn() -> F) {
+        let mut running = Running {
+            loads: self,
+            id,
+            has_ended: false,
+        };
         loop {
             let permit = tokio::time::timeout(PATIENCE, self.permits.acquire()).await;
-            let Some(waiting) = self.begin_next(id) else { return };
+            let Some(waiting) = self.begin_next(id) else {
+                running.has_ended = true;
+                return;
+            };
             let loaded = match permit {
-                Ok(Ok(_permit)) => tokio::time::timeout(PATIENCE, load()).await.unwrap_or(Loaded::Failed),
+                Ok(Ok(_permit)) => tokio::time::timeout(PATIENCE, load())
+                    .await
+                    .unwrap_or(Loaded::Failed),
                 // Above the bound nobody waits in an endless queue; the caller is told to come again.
                 _ => Loaded::Failed,
             };
@@ -94,10 +108,108 @@ impl Loads {
     }
 }
 
+/// A loader at work. One that dies gives up its queue, so that whoever waits is told, and the next request begins anew.
+struct Running<'a> {
+    loads: &'a Loads,
+    id: KeyId,
+    has_ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.loads
+                .queues
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&self.id);
+        }
+    }
+}
+
 /// Waits for a load's outcome; a loader that died counts as failed.
 pub(crate) async fn outcome_of(mut outcome: Outcome) -> Loaded {
     match outcome.wait_for(Option::is_some).await {
         Ok(loaded) => loaded.clone().unwrap_or(Loaded::Failed),
         Err(_) => Loaded::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> KeyId {
+        "0123456789abcdef".parse().unwrap()
+    }
+
+    fn lead(loads: &Loads) -> Outcome {
+        match loads.join(id()) {
+            Turn::Lead(outcome) => outcome,
+            Turn::Wait(_) => panic!("nothing was running"),
+        }
+    }
+
+    fn wait(loads: &Loads) -> Outcome {
+        match loads.join(id()) {
+            Turn::Wait(outcome) => outcome,
+            Turn::Lead(_) => panic!("a load was running"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_load_answers_only_requests_that_began_before_it() {
+        let loads = Arc::new(Loads::new());
+        let number = std::sync::atomic::AtomicUsize::new(0);
+        let first = lead(&loads);
+        let late = Mutex::new(None);
+        loads
+            .run(id(), || async {
+                if number.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                    *late.lock().unwrap() = Some(wait(&loads));
+                    return Loaded::Failed;
+                }
+                Loaded::Nothing
+            })
+            .await;
+        assert!(matches!(outcome_of(first).await, Loaded::Failed));
+        let late = late.lock().unwrap().take().unwrap();
+        assert!(
+            matches!(outcome_of(late).await, Loaded::Nothing),
+            "it waited for the second load"
+        );
+        assert!(loads.queues.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_loader_that_dies_leaves_nobody_waiting() {
+        let loads = Arc::new(Loads::new());
+        let first = lead(&loads);
+        let late = Arc::new(Mutex::new(None));
+        let loader = tokio::spawn({
+            let (loads, late) = (Arc::clone(&loads), Arc::clone(&late));
+            async move {
+                loads
+                    .run(id(), || async {
+                        *late.lock().unwrap() = Some(wait(&loads));
+                        panic!("as a defect would")
+                    })
+                    .await;
+            }
+        });
+        assert!(loader.await.is_err());
+        assert!(matches!(outcome_of(first).await, Loaded::Failed));
+        let late = late.lock().unwrap().take().unwrap();
+        assert!(matches!(outcome_of(late).await, Loaded::Failed));
+        lead(&loads);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_that_takes_too_long_has_failed() {
+        let loads = Loads::new();
+        let first = lead(&loads);
+        loads.run(id(), std::future::pending).await;
+        assert!(matches!(outcome_of(first).await, Loaded::Failed));
+        assert!(loads.queues.lock().unwrap().is_empty());
     }
 }

@@ -32,7 +32,11 @@ impl Metrics {
 
     /// Counts a refusal.
     pub fn count_refusal(&self, code: Code) {
-        if let Some(counter) = Code::ALL.iter().position(|known| *known == code).and_then(|at| self.refused.get(at)) {
+        if let Some(counter) = Code::ALL
+            .iter()
+            .position(|known| *known == code)
+            .and_then(|at| self.refused.get(at))
+        {
             counter.increment(1);
         }
     }

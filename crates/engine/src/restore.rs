@@ -2,7 +2,7 @@
 //!
 //! A backup is the past: a key that was deleted after it was made would be alive again. So the rows and the holds are
 //! one transaction, and nothing serves from the database before it. Letting go is the operator's decision: all at once
-//! ([`release_held`]) or one by one ([`Engine::resume_key`]).
+//! ([`Engine::release_held`]) or one by one ([`Engine::resume_key`]).
 
 use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
 use keyward_core::ids::{KeyId, OrganizationId};
@@ -13,11 +13,11 @@ use keyward_core::time::Timestamp;
 use keyward_store::{Store, StoreError, Tx};
 use tokio::io::AsyncBufReadExt;
 
-use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::sealing;
+use crate::{Engine, KEYRING_CHECK, KEYRING_ID};
 
 const STEP: i64 = 200;
 
@@ -58,6 +58,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     }
     let mut tx = store.begin().await?;
     let copied = tx.load(input).await?;
+    check_keyring(&mut tx, keyring).await?;
     let epoch = tx.raise_epoch().await?;
     let mut held = 0;
     if old_state == OldState::Hold {
@@ -84,7 +85,25 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     };
     tx.append_audit(NO_ORGANIZATION, &event, now).await?;
     tx.commit().await?;
-    Ok(Restored { rows: copied.rows, held })
+    Ok(Restored {
+        rows: copied.rows,
+        held,
+    })
+}
+
+/// Refuses a backup whose records this keyring does not open: to hold them would bind their seals to nothing.
+async fn check_keyring(tx: &mut Tx, keyring: &Keyring) -> Result<(), EngineError> {
+    let check = keyward_core::audit::hex(&keyring.check_value());
+    let own = [(KEYRING_ID, keyring.id()), (KEYRING_CHECK, check.as_str())];
+    for (name, own) in own {
+        if tx.setting(name).await?.is_some_and(|found| found != own) {
+            return Err(EngineError::Conflict(format!(
+                "the backup was made with another keyring than `{}`; restore it with its own",
+                keyring.id()
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn hold(
@@ -96,10 +115,18 @@ async fn hold(
     now: Timestamp,
 ) -> Result<(), EngineError> {
     let stored = tx.lock_key(organization, id).await?;
-    let stored = stored.ok_or(EngineError::Unavailable(StoreError::Unreadable { what: "restored key" }))?;
+    let stored = stored.ok_or(EngineError::Unavailable(StoreError::Unreadable {
+        what: "restored key",
+    }))?;
     let was = &stored.key.record;
-    let state = KeyState::Paused { reason: PauseReason::Restored };
-    let record = KeyRecord { state, version: was.version + 1, ..was.clone() };
+    let state = KeyState::Paused {
+        reason: PauseReason::Restored,
+    };
+    let record = KeyRecord {
+        state,
+        version: was.version + 1,
+        ..was.clone()
+    };
     // A seal that does not open stays as it is: it opens nothing, held or not.
     let secrets = match sealing::reseal(keyring, was, &record, &stored.secrets, &mut SystemRandom) {
         Err(EngineError::SealBroken) => stored.secrets.clone(),
@@ -127,8 +154,14 @@ impl Engine {
         let mut after = String::new();
         loop {
             let reason = PauseReason::Restored.name();
-            let ids = self.inner.store.list_key_ids_in_state("paused", reason, &after, STEP).await?;
-            let Some((_, last)) = ids.last() else { return Ok(released) };
+            let ids = self
+                .inner
+                .store
+                .list_key_ids_in_state("paused", reason, &after, STEP)
+                .await?;
+            let Some((_, last)) = ids.last() else {
+                return Ok(released);
+            };
             after = last.to_string();
             for (organization, id) in ids {
                 match self.resume_key(context.clone(), organization, id).await {
@@ -136,6 +169,8 @@ impl Engine {
                     Err(EngineError::SealBroken) => {
                         tracing::error!(key.id = %id, "ALARM: a held key's seals do not open; it stays held");
                     }
+                    // Deleted meanwhile.
+                    Err(EngineError::Conflict(_) | EngineError::NotFound(_)) => {}
                     Err(error) => return Err(error),
                 }
             }

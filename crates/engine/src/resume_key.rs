@@ -23,8 +23,11 @@ impl Engine {
         organization: OrganizationId,
         id: KeyId,
     ) -> Result<Written, EngineError> {
-        let paused = KeyState::Paused { reason: PauseReason::Requested };
-        self.set_state(context, organization, id, paused, "key.pause").await
+        let paused = KeyState::Paused {
+            reason: PauseReason::Requested,
+        };
+        self.set_state(context, organization, id, paused, "key.pause")
+            .await
     }
 
     /// Resumes a paused or held key.
@@ -37,7 +40,8 @@ impl Engine {
         organization: OrganizationId,
         id: KeyId,
     ) -> Result<Written, EngineError> {
-        self.set_state(context, organization, id, KeyState::Active, "key.resume").await
+        self.set_state(context, organization, id, KeyState::Active, "key.resume")
+            .await
     }
 
     async fn set_state(
@@ -48,21 +52,28 @@ impl Engine {
         state: KeyState,
         action: &'static str,
     ) -> Result<Written, EngineError> {
-        self.write_key(context, organization, id, move |stored, _| {
-            let record = &stored.key.record;
-            match record.state {
-                KeyState::Deleted { .. } => Plan::Refuse(EngineError::Conflict(
-                    "the key was deleted and never comes back; make a new one".to_owned(),
-                )),
-                same if same == state => Plan::Reached,
-                was => Plan::Change(Change {
-                    record: KeyRecord { state, ..record.clone() },
-                    action,
-                    detail: Detail::new().fact("was", was.name()).fact("reason", was.reason()),
-                    broken_seals: BrokenSeals::Refuse,
-                }),
-            }
-        })
+        self.write_key(
+            context,
+            (organization, id),
+            BrokenSeals::Refuse,
+            move |stored, _, _| {
+                let record = &stored.key.record;
+                match record.state {
+                    KeyState::Deleted { .. } => Plan::Refuse(EngineError::Conflict(
+                        "the key was deleted and never comes back; make a new one".to_owned(),
+                    )),
+                    same if same == state => Plan::Reached,
+                    was => Plan::Change(Change {
+                        record: KeyRecord {
+                            state,
+                            ..record.clone()
+                        },
+                        action,
+                        detail: Detail::new().fact("was", was.name()).fact("reason", was.reason()),
+                    }),
+                }
+            },
+        )
         .await
     }
 }

@@ -63,7 +63,10 @@ impl Right {
     fn hold_until(&self, epoch: i64, asked_at: Instant) {
         let until = asked_at.saturating_duration_since(self.started) + LEASE;
         self.epoch.store(epoch, Ordering::Release);
-        self.until_ms.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.until_ms.store(
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Release,
+        );
     }
 
     fn lose(&self) {
@@ -81,13 +84,13 @@ pub(crate) async fn take(
     cache: Arc<VerificationCache>,
     stop: CancellationToken,
 ) -> Result<Option<impl Future<Output = ()> + Send + 'static>, StoreError> {
-    let asked_at = Instant::now();
     let held = store.take_writer_right().await?;
     if !held.can_be_lost() {
         right.hold_for_ever(held.epoch());
         return Ok(None);
     }
-    tokio::time::sleep_until(asked_at + HANDOVER).await;
+    // Counted from after the lock was had: connecting may take any time, and only now its former holder is gone.
+    tokio::time::sleep(HANDOVER).await;
     let held = confirmed(held, &right).await.ok_or(StoreError::NotTheWriter)?;
     Ok(Some(keep(store, right, cache, held, stop)))
 }
@@ -116,12 +119,16 @@ async fn keep(
                 }
                 kept
             }
-            None => take_again(&store, &right).await,
+            None => tokio::select! {
+                () = stop.cancelled() => None,
+                taken = take_again(&store, &right, &cache) => taken,
+            },
         };
     }
     right.lose();
     if let Some(held) = held {
-        held.release().await;
+        // A database that does not answer notices by itself that the connection is gone.
+        let _ = tokio::time::timeout(LEASE, held.release()).await;
     }
 }
 
@@ -143,10 +150,12 @@ async fn confirmed(mut held: WriterRight, right: &Right) -> Option<WriterRight> 
     }
 }
 
-async fn take_again(store: &Store, right: &Right) -> Option<WriterRight> {
-    let asked_at = Instant::now();
+async fn take_again(store: &Store, right: &Right, cache: &VerificationCache) -> Option<WriterRight> {
     let held = store.take_writer_right().await.ok()?;
-    tokio::time::sleep_until(asked_at + HANDOVER).await;
+    tokio::time::sleep(HANDOVER).await;
+    // What was read while another process may have held the right must not be answered from: nobody told us of its
+    // writes. From here on nobody else writes.
+    cache.clear();
     let held = confirmed(held, right).await?;
     tracing::info!("the right to this database was taken again");
     Some(held)

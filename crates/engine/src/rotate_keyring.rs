@@ -45,6 +45,12 @@ impl Engine {
         if !self.inner.right.is_held() {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
+        // Two at once would each make a version of the same number, and what one sealed the other could not open.
+        let Ok(_alone) = self.inner.rotating.try_lock() else {
+            return Err(EngineError::Conflict(
+                "the keyring is being rotated already".to_owned(),
+            ));
+        };
         let next = self.keyring().with_new_version(&mut SystemRandom, self.now())?;
         save(&next).map_err(not_saved)?;
         {
@@ -53,7 +59,15 @@ impl Engine {
             self.swap_keyring(next);
         }
         let (resealed, broken) = self.reseal_all().await?;
-        if broken == 0 {
+        // Asked again: nothing may be left under a version that is destroyed.
+        let active = i64::from(self.keyring().active());
+        let is_done = self
+            .inner
+            .store
+            .sealed_under()
+            .await?
+            .is_none_or(|(low, high)| low == active && high == active);
+        if broken == 0 && is_done {
             let last = self.keyring().with_active_only()?;
             save(&last).map_err(not_saved)?;
             self.swap_keyring(last);
@@ -72,7 +86,11 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.append_audit(NO_ORGANIZATION, &event, self.now()).await?;
         tx.commit().await?;
-        Ok(KeyringRotated { keyring: summary, resealed, broken })
+        Ok(KeyringRotated {
+            keyring: summary,
+            resealed,
+            broken,
+        })
     }
 
     fn swap_keyring(&self, next: Keyring) {
@@ -84,19 +102,37 @@ impl Engine {
         let (mut resealed, mut broken) = (0, 0);
         let mut after = String::new();
         loop {
-            let ids = self.inner.store.list_keys_sealed_before(keyring.active(), &after, STEP).await?;
-            let Some((_, last)) = ids.last() else { return Ok((resealed, broken)) };
+            let ids = self
+                .inner
+                .store
+                .list_keys_sealed_before(keyring.active(), &after, STEP)
+                .await?;
+            let Some((_, last)) = ids.last() else {
+                return Ok((resealed, broken));
+            };
             after = last.to_string();
             let mut tx = self.inner.store.begin().await?;
             for (organization, id) in ids {
-                let Some(stored) = tx.lock_key(&organization, id).await? else { continue };
+                let stored = match tx.lock_key(&organization, id).await {
+                    Ok(Some(stored)) => stored,
+                    Ok(None) => continue,
+                    Err(StoreError::Unreadable { what }) => {
+                        tracing::error!(key.id = %id, what, "ALARM: a key can't be read, so its keyring version is kept");
+                        self.inner.metrics.alarms.increment(1);
+                        broken += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let record = &stored.key.record;
                 match sealing::reseal(&keyring, record, record, &stored.secrets, &mut SystemRandom) {
                     Ok(secrets) => {
                         tx.update_seals(id, &secrets).await?;
                         resealed += 1;
                     }
-                    Err(EngineError::SealBroken) if stored.secrets.iter().all(|secret| secret.sealed.bytes.is_empty()) => {
+                    Err(EngineError::SealBroken)
+                        if stored.secrets.iter().all(|secret| secret.sealed.bytes.is_empty()) =>
+                    {
                         // Wiped by a deletion: nothing is lost with the old version.
                         let secrets: Vec<_> = stored
                             .secrets
@@ -116,6 +152,7 @@ impl Engine {
                     Err(error) => return Err(error),
                 }
             }
+            tx.fence(self.inner.right.epoch()).await?;
             tx.commit().await?;
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyward_core::keyring::Keyring;
 use keyward_core::random::RandomSource;
 use keyward_core::record::KeyRecord;
-use keyward_core::seal::{OpenRefused, open, seal};
+use keyward_core::seal::{OpenRefused, Sealed, open, seal};
 use keyward_core::state::SecretLife;
 use keyward_store::keys::{StoredKey, StoredSecret};
 
@@ -24,10 +24,40 @@ pub(crate) fn open_live(keyring: &Keyring, stored: StoredKey) -> Result<CachedKe
     let secrets = stored
         .secrets
         .iter()
-        .filter(|secret| secret.life != SecretLife::Ended)
+        .filter(|secret| secret.life != SecretLife::Ended && !is_wiped(&record, secret))
         .map(|secret| open_one(keyring, &record, secret))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(CachedKey::new(record, stored.organization_state, secrets, has_ended_secrets))
+    Ok(CachedKey::new(
+        record,
+        stored.organization_state,
+        secrets,
+        has_ended_secrets,
+    ))
+}
+
+/// Whether a key's secrets fit its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seals {
+    /// Every one does.
+    Intact,
+    /// At least one does not.
+    Broken,
+}
+
+/// Whether every secret of a stored key fits its row, ended ones included.
+pub(crate) fn seals_of(keyring: &Keyring, stored: &StoredKey) -> Seals {
+    let record = &stored.key.record;
+    let is_intact = |secret| is_wiped(record, secret) || open_one(keyring, record, secret).is_ok();
+    if stored.secrets.iter().all(is_intact) {
+        Seals::Intact
+    } else {
+        Seals::Broken
+    }
+}
+
+/// Whether the seal was wiped when the key was deleted: it opens nothing, and that is no alarm.
+pub(crate) fn is_wiped(record: &KeyRecord, secret: &StoredSecret) -> bool {
+    record.state.is_deleted() && secret.sealed.bytes.is_empty()
 }
 
 /// Opens one secret of a record.
@@ -41,7 +71,11 @@ pub(crate) fn open_one(
 ) -> Result<CachedSecret, OpenRefused> {
     let binding = record.seal_binding(secret.number, secret.life);
     let digest = open(keyring, &secret.sealed, &binding)?.into();
-    Ok(CachedSecret { number: secret.number, life: secret.life, digest })
+    Ok(CachedSecret {
+        number: secret.number,
+        life: secret.life,
+        digest,
+    })
 }
 
 /// Seals every secret anew for a changed record; each must still fit the record as it was, so that no write launders
@@ -59,22 +93,38 @@ pub(crate) fn reseal(
     secrets
         .iter()
         .map(|secret| {
-            let digest = open(keyring, &secret.sealed, &was.seal_binding(secret.number, secret.life))
-                .map_err(|_| EngineError::SealBroken)?;
-            let sealed = seal(keyring, &digest, &now.seal_binding(secret.number, secret.life), random)?;
-            Ok(StoredSecret { sealed, ..secret.clone() })
+            let digest = open(
+                keyring,
+                &secret.sealed,
+                &was.seal_binding(secret.number, secret.life),
+            )
+            .map_err(|_| EngineError::SealBroken)?;
+            let sealed = seal(
+                keyring,
+                &digest,
+                &now.seal_binding(secret.number, secret.life),
+                random,
+            )?;
+            Ok(StoredSecret {
+                sealed,
+                ..secret.clone()
+            })
         })
         .collect()
 }
 
 /// The secrets with seals that open nothing: for the deletion of a key whose seals are broken, so that what is left of
 /// it can never be put together again.
-pub(crate) fn wiped(secrets: &[StoredSecret]) -> Vec<StoredSecret> {
+pub(crate) fn wiped(keyring: &Keyring, secrets: &[StoredSecret]) -> Vec<StoredSecret> {
     secrets
         .iter()
         .map(|secret| {
             let mut secret = secret.clone();
-            secret.sealed.bytes = Vec::new();
+            // No old keyring version has to be kept for it.
+            secret.sealed = Sealed {
+                keyring_version: keyring.active(),
+                bytes: Vec::new(),
+            };
             secret
         })
         .collect()

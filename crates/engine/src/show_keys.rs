@@ -46,7 +46,11 @@ impl Engine {
         after: &str,
         limit: u32,
     ) -> Result<Page<Key>, EngineError> {
-        let rows = self.inner.store.list_keys(organization, after, i64::from(limit) + 1).await?;
+        let rows = self
+            .inner
+            .store
+            .list_keys(organization, after, i64::from(limit) + 1)
+            .await?;
         Ok(Page::cut(rows, limit, |key| key.record.id.to_string()))
     }
 

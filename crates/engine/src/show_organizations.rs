@@ -24,8 +24,16 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn list_organizations(&self, after: &str, limit: u32) -> Result<Page<Organization>, EngineError> {
-        let rows = self.inner.store.list_organizations(after, i64::from(limit) + 1).await?;
+    pub async fn list_organizations(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<Organization>, EngineError> {
+        let rows = self
+            .inner
+            .store
+            .list_organizations(after, i64::from(limit) + 1)
+            .await?;
         Ok(Page::cut(rows, limit, |organization| organization.id.to_string()))
     }
 

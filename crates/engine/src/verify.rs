@@ -15,10 +15,11 @@ use keyward_core::operation::Operation;
 use keyward_core::refusal::Refusal;
 use keyward_core::seal::OpenRefused;
 use keyward_core::state::SecretLife;
+use keyward_store::keys::StoredKey;
 
 use crate::Engine;
-use crate::cache::{CachedKey, Filled, Look};
-use crate::loads::{Loaded, Turn, outcome_of};
+use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache};
+use crate::loads::{Loaded, PATIENCE, Turn, outcome_of};
 use crate::permit::{Identity, OwnedResource, Permit};
 use crate::sealing;
 
@@ -71,7 +72,11 @@ impl Engine {
     /// # Errors
     /// The refusal.
     pub async fn identify(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
-        self.verify(question, |key, secret_number| Identity { key: Arc::clone(key), secret_number }).await
+        self.verify(question, |key, secret_number| Identity {
+            key: Arc::clone(key),
+            secret_number,
+        })
+        .await
     }
 
     /// Verifies a key for one operation on one resource.
@@ -85,9 +90,24 @@ impl Engine {
         (operation, resource): (Operation, OwnedResource),
         address: CallerAddress,
     ) -> Result<Permit, Refusal> {
-        let purpose = Purpose::Perform { operation, resource: resource.as_resource() };
-        let identity = self.identify(&VerifyQuestion { credentials, claim, purpose, address }).await?;
-        Ok(Permit { identity, operation, resource, address })
+        let purpose = Purpose::Perform {
+            operation,
+            resource: resource.as_resource(),
+        };
+        let identity = self
+            .identify(&VerifyQuestion {
+                credentials,
+                claim,
+                purpose,
+                address,
+            })
+            .await?;
+        Ok(Permit {
+            identity,
+            operation,
+            resource,
+            address,
+        })
     }
 
     /// The way without the database; `None` where it must be asked.
@@ -100,7 +120,9 @@ impl Engine {
         let look = self.inner.cache.look(question.credentials.key.id(), |key| {
             self.answer_live(key, question, digest, accept)
         });
-        let Look::Here(Some(outcome)) = look else { return None };
+        let Look::Here(Some(outcome)) = look else {
+            return None;
+        };
         // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
         self.inner.right.is_held().then_some(outcome)
     }
@@ -115,14 +137,20 @@ impl Engine {
     ) -> Option<Result<T, Refusal>> {
         match key.matching_secret(digest) {
             Some(secret) => Some(
-                self.decide(key, secret.life, question).map(|()| accept(key, secret.number)),
+                self.decide(key, secret.life, question)
+                    .map(|()| accept(key, secret.number)),
             ),
             None if key.has_ended_secrets => None,
             None => Some(Err(Refusal::KeyUnknown)),
         }
     }
 
-    fn decide(&self, key: &CachedKey, life: SecretLife, question: &VerifyQuestion<'_>) -> Result<(), Refusal> {
+    fn decide(
+        &self,
+        key: &CachedKey,
+        life: SecretLife,
+        question: &VerifyQuestion<'_>,
+    ) -> Result<(), Refusal> {
         let question = Question {
             claim: question.claim,
             purpose: question.purpose,
@@ -151,37 +179,59 @@ impl Engine {
         };
         match self.answer_live(&key, question, digest, accept) {
             Some(outcome) => outcome,
-            None => self.answer_ended(&key, question, digest, accept).await,
+            None => Err(self.refuse_ended(&key, question, digest).await),
         }
     }
 
-    /// Compares with the ended secrets: their holder is told so, and nothing leads from them to an allow.
-    async fn answer_ended<T>(
+    /// Compares with the ended secrets: their holder is told so. There is no way from here to an allow.
+    async fn refuse_ended(
         &self,
-        key: &Arc<CachedKey>,
+        key: &CachedKey,
         question: &VerifyQuestion<'_>,
         digest: &KeyDigest,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Result<T, Refusal> {
-        let stored = match self.inner.store.load_ended_key(key.record.id).await {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Err(Refusal::KeyUnknown),
-            Err(error) => {
-                tracing::warn!(%error, "the ended secrets of a key could not be read");
-                return Err(Refusal::StoreUnavailable);
-            }
+    ) -> Refusal {
+        let found = match self.read_ended(key.record.id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Refusal::KeyUnknown,
+            Err(refusal) => return refusal,
         };
-        let keyring = self.keyring();
-        for secret in &stored.secrets {
-            let opened = sealing::open_one(&keyring, &stored.key.record, secret)
-                .map_err(|refused| self.alarm(key.record.id, refused))?;
-            if opened.digest.matches(digest) {
-                let ended = CachedKey::new(stored.key.record, stored.organization_state, Vec::new(), true);
-                self.decide(&ended, SecretLife::Ended, question)?;
-                return Ok(accept(key, opened.number));
+        let (stored, opened) = found;
+        if !opened.iter().any(|secret| secret.digest.matches(digest)) {
+            return Refusal::KeyUnknown;
+        }
+        let ended = CachedKey::new(stored.key.record, stored.organization_state, Vec::new(), true);
+        self.decide(&ended, SecretLife::Ended, question)
+            .err()
+            .unwrap_or(Refusal::KeySuperseded)
+    }
+
+    /// Reads and opens the ended secrets of a key; twice, as [`Engine::read_key`] does.
+    async fn read_ended(&self, id: KeyId) -> Result<Option<(StoredKey, Vec<CachedSecret>)>, Refusal> {
+        let mut last = None;
+        for _ in 0..2 {
+            let keyring = self.keyring();
+            let read = tokio::time::timeout(PATIENCE, self.inner.store.load_ended_key(id)).await;
+            let stored = match read {
+                Ok(Ok(Some(stored))) => stored,
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(error)) => {
+                    tracing::warn!(key.id = %id, %error, "the ended secrets of a key could not be read");
+                    return Err(Refusal::StoreUnavailable);
+                }
+                Err(_) => return Err(Refusal::StoreUnavailable),
+            };
+            let opened: Result<Vec<_>, _> = stored
+                .secrets
+                .iter()
+                .filter(|secret| !sealing::is_wiped(&stored.key.record, secret))
+                .map(|secret| sealing::open_one(&keyring, &stored.key.record, secret))
+                .collect();
+            match opened {
+                Ok(opened) => return Ok(Some((stored, opened))),
+                Err(refused) => last = Some(refused),
             }
         }
-        Err(Refusal::KeyUnknown)
+        Err(last.map_or(Refusal::StoreUnavailable, |refused| self.alarm(id, refused)))
     }
 
     /// Loads a key through the cache, together with whoever else waits for it.
@@ -203,17 +253,13 @@ impl Engine {
 
     async fn load_once(&self, id: KeyId) -> Loaded {
         for _ in 0..MAX_RELOADS {
-            let ticket = self.inner.cache.begin_load(id);
-            let loaded = self.read_key(id).await;
-            match loaded {
-                Loaded::Key(key) => match self.inner.cache.finish_load(ticket, key) {
+            let running = RunningLoad::begin(&self.inner.cache, id);
+            match self.read_key(id).await {
+                Loaded::Key(key) => match running.finish(key) {
                     Filled::Use(key) => return Loaded::Key(key),
                     Filled::Stale => {}
                 },
-                other => {
-                    self.inner.cache.abandon_load(ticket);
-                    return other;
-                }
+                other => return other,
             }
         }
         Loaded::Failed
@@ -246,5 +292,36 @@ impl Engine {
         self.inner.metrics.alarms.increment(1);
         tracing::error!(key.id = %id, error = %refused, "ALARM: a sealed record does not open");
         Refusal::StoreUnavailable
+    }
+}
+
+/// A load that is under way. One that is dropped (it took too long, or its task ended) is given up, so that changes are
+/// not remembered for it for ever.
+struct RunningLoad<'a> {
+    cache: &'a VerificationCache,
+    ticket: Option<LoadTicket>,
+}
+
+impl<'a> RunningLoad<'a> {
+    fn begin(cache: &'a VerificationCache, id: KeyId) -> Self {
+        Self {
+            cache,
+            ticket: Some(cache.begin_load(id)),
+        }
+    }
+
+    fn finish(mut self, key: Arc<CachedKey>) -> Filled {
+        match self.ticket.take() {
+            Some(ticket) => self.cache.finish_load(ticket, key),
+            None => Filled::Stale,
+        }
+    }
+}
+
+impl Drop for RunningLoad<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.cache.abandon_load(ticket);
+        }
     }
 }

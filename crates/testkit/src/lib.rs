@@ -9,11 +9,14 @@
     reason = "a test that cannot go on ends, with a sentence that says why"
 )]
 
+pub mod clock;
 pub mod deadline;
+pub mod engine;
 mod environment;
 pub mod forgery;
 pub mod postgres;
 pub mod python;
+pub mod seed;
 pub mod server;
 pub mod transcript;
 pub mod wire;

@@ -1,0 +1,143 @@
+//! A commit whose answer never comes: PostgreSQL behind a relay that cuts the connection around it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use keyward_core::refusal::Code;
+use keyward_engine::EngineError;
+use keyward_store::{Database, StoreError};
+use keyward_testkit::engine::{Kind, Place, TestEngine, start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the relay does with the next commit it sees; afterwards it only relays.
+const RELAY: u8 = 0;
+const CUT_AFTER: u8 = 1;
+const CUT_BEFORE: u8 = 2;
+
+/// Starts a relay to the server of `url`, and gives the URL through it.
+async fn relayed(url: &str, order: Arc<AtomicU8>) -> String {
+    let (head, tail) = url.rsplit_once('@').unwrap();
+    let (server, path) = tail.split_once('/').unwrap();
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(relay(client, server, Arc::clone(&order)));
+        }
+    });
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{head}@{address}/{path}{separator}sslmode=disable")
+}
+
+async fn relay(mut client: TcpStream, mut server: TcpStream, order: Arc<AtomicU8>) {
+    let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(length @ 1..) = read else { return };
+                let sent = &from_client[..length];
+                let is_commit = sent.windows(6).any(|word| word == b"COMMIT");
+                match is_commit.then(|| order.swap(RELAY, Ordering::SeqCst)) {
+                    Some(CUT_BEFORE) => return,
+                    Some(CUT_AFTER) => {
+                        server.write_all(sent).await.unwrap();
+                        // The server has committed when it answers; the answer is not passed on.
+                        let _ = server.read(&mut from_server).await;
+                        return;
+                    }
+                    _ => if server.write_all(sent).await.is_err() { return },
+                }
+            }
+            read = server.read(&mut from_server) => {
+                let Ok(length @ 1..) = read else { return };
+                if client.write_all(&from_server[..length]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+/// An engine that reaches its database through a relay.
+async fn through_a_relay() -> (TestEngine, Arc<AtomicU8>) {
+    let direct = TestEngine::new(Kind::Postgres).await;
+    direct.engine.shut_down().await;
+    let order = Arc::new(AtomicU8::new(RELAY));
+    let Place::Postgres(database) = &direct.place else {
+        unreachable!()
+    };
+    let url = relayed(&database.url, Arc::clone(&order)).await;
+    let engine = start(&Database::Postgres(url), &direct.keyring_text, &direct.clock, 100)
+        .await
+        .unwrap();
+    (TestEngine { engine, ..direct }, order)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_was_committed_is_answered_as_one() {
+    let (test, order) = through_a_relay().await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    order.store(CUT_AFTER, Ordering::SeqCst);
+    let deleted = test.delete(&organization, key.key.record.id).await.unwrap();
+    assert_eq!(
+        order.load(Ordering::SeqCst),
+        RELAY,
+        "the commit went through the relay"
+    );
+    assert!(deleted.key.record.state.is_deleted());
+    assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyDeleted));
+    assert_eq!(
+        test.verify_afresh(key.value.reveal()).await,
+        Err(Code::KeyDeleted)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_was_not_committed_is_no_success() {
+    let (test, order) = through_a_relay().await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    order.store(CUT_BEFORE, Ordering::SeqCst);
+    let refused = test.delete(&organization, key.key.record.id).await;
+    assert!(
+        matches!(refused, Err(EngineError::Unavailable(StoreError::NotCommitted))),
+        "{refused:?}"
+    );
+    assert_eq!(
+        test.verify(key.value.reveal()).await,
+        Ok(()),
+        "as the caller was told, nothing was changed"
+    );
+    test.delete(&organization, key.key.record.id).await.unwrap();
+    assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyDeleted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creation_without_an_answer_is_no_success() {
+    let (test, order) = through_a_relay().await;
+    let organization = test.organization("org-1").await;
+    for (cut, stored) in [(CUT_BEFORE, 0), (CUT_AFTER, 1)] {
+        order.store(cut, Ordering::SeqCst);
+        let draft = keyward_testkit::engine::draft(
+            keyward_core::scope::ScopeSet::ALL,
+            keyward_core::access::Permission::Full,
+        );
+        let made = test
+            .engine
+            .create_key(keyward_testkit::engine::context(), organization.clone(), draft)
+            .await;
+        assert!(matches!(made, Err(EngineError::OutcomeUnknown)));
+        assert_eq!(
+            test.engine
+                .list_keys(&organization, "", 10)
+                .await
+                .unwrap()
+                .items
+                .len(),
+            stored
+        );
+    }
+    assert!(test.engine.cache().is_empty());
+}
