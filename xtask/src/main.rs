@@ -9,6 +9,7 @@
     reason = "printing what it does is what this program is for"
 )]
 
+mod load;
 mod postgres;
 mod python;
 mod stages;
@@ -32,10 +33,13 @@ struct CommandLine {
 enum Command {
     /// Find or install what the tests need, then run every check and every test
     Test(test::Options),
+    /// Measure the verify route under load, next to a bare server that does the least possible
+    Load(load::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().command {
         Command::Test(options) => test::run(&options),
+        Command::Load(options) => load::run(&options),
     }
 }

@@ -1,0 +1,178 @@
+//! What is measured: the real engine on a SQLite file, with every key of a corpus in its cache; and the baseline.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use keyward_core::address::CallerAddress;
+use keyward_core::credentials;
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose};
+use keyward_core::key_digest::KeyDigest;
+use keyward_core::keyring::Keyring;
+use keyward_core::refusal::Refusal;
+use keyward_core::state::SecretLife;
+use keyward_core::time::Timestamp;
+use keyward_engine::cache::{CachedKey, CachedSecret};
+use keyward_engine::clock::Clock;
+use keyward_engine::verify::VerifyQuestion;
+use keyward_engine::{Engine, EngineOptions};
+use keyward_store::{Database, Store};
+use keyward_testkit::seed;
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use crate::bare::{BareMap, BareRecord};
+use crate::corpus::Corpus;
+
+/// The engine under measurement, and what has to live as long.
+pub struct Subject {
+    engine: Engine,
+    runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+}
+
+impl Subject {
+    /// Starts an engine whose cache has room for `keys`, with counters that count.
+    pub fn start(keyring: Keyring, keys: usize) -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        // A second engine of the same process counts into the recorder of the first.
+        drop(metrics::set_global_recorder(recorder));
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be started");
+        let engine = runtime.block_on(async {
+            let database = Database::Sqlite(folder.path().join("bench.db"));
+            let store = Store::open(&database).await.expect("the database can be opened");
+            store.migrate().await.expect("the database can be migrated");
+            // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
+            let cache_capacity = keys + keys / 4;
+            let options = EngineOptions {
+                store,
+                keyring,
+                clock: Arc::new(SystemClock),
+                cache_capacity,
+            };
+            Engine::start(options).await.expect("the engine starts")
+        });
+        Self {
+            engine,
+            runtime,
+            _folder: folder,
+        }
+    }
+
+    /// Puts every key of the corpus into the cache, as a load would, without one.
+    pub fn fill(&self, corpus: &Corpus) {
+        for (at, id) in corpus.shuffled() {
+            let secret = CachedSecret {
+                number: 1,
+                life: SecretLife::Current,
+                digest: KeyDigest::of(corpus.text(at)).into(),
+            };
+            let record = seed::record(id, at);
+            let key = CachedKey::new(record, OrganizationState::Open, vec![secret], false);
+            self.engine.cache().apply(Arc::new(key));
+        }
+        assert_eq!(
+            self.engine.cache().len(),
+            corpus.len(),
+            "every key is in the cache"
+        );
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What a service does with a request's header: reads it, verifies, copies out what it answers with.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn verify(&self, header: &[u8], purpose: Purpose<'_>) -> Result<BareRecord, Refusal> {
+        let credentials = credentials::read([header], [], None, self.engine.prefix())?;
+        let question = VerifyQuestion {
+            credentials,
+            claim: OrganizationClaim::NotAsked,
+            purpose,
+            address: CallerAddress::Unknown,
+        };
+        ready(
+            self.engine
+                .verify(&question, |key, secret_number| answer(key, secret_number)),
+        )
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.engine.shut_down());
+    }
+}
+
+/// The same values that the baseline copies out of its record.
+fn answer(key: &CachedKey, secret_number: i64) -> BareRecord {
+    let organization = key.record.organization_id.as_str().as_bytes();
+    BareRecord {
+        key_id: *key.record.id.as_bytes(),
+        // The text itself is read, as whoever names the organization in an answer does.
+        organization: organization
+            .last_chunk::<4>()
+            .map_or(0, |last| u32::from_le_bytes(*last)),
+        scopes: key.record.access.scopes().bits(),
+        level: key.record.access.permission().level() as u8,
+        secret_number: u8::try_from(secret_number).unwrap_or(u8::MAX),
+    }
+}
+
+/// The baseline with every key of the corpus.
+pub fn bare_of<S: std::hash::BuildHasher + Default>(corpus: &Corpus) -> BareMap<S> {
+    let map = BareMap::with_capacity(corpus.len());
+    for (at, id) in corpus.shuffled() {
+        let record = seed::record(id, at);
+        let bare = BareRecord {
+            key_id: *id.as_bytes(),
+            organization: u32::try_from(at % seed::ORGANIZATIONS).unwrap_or_default(),
+            scopes: record.access.scopes().bits(),
+            level: record.access.permission().level() as u8,
+            secret_number: 1,
+        };
+        map.insert(corpus.text(at).as_bytes(), bare);
+    }
+    map
+}
+
+/// The value of a future that is ready at once: what a verify from memory is, whose one poll is all there is to pay.
+pub fn ready<T>(future: impl Future<Output = T>) -> T {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable_wait(),
+    }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "the measurement would be of something else")]
+fn unreachable_wait() -> ! {
+    panic!("a verify from memory waited")
+}
+
+/// A keyring for one run.
+pub fn keyring() -> Keyring {
+    Keyring::generate(&mut seed::SystemRandom, seed::CREATED_AT).expect("the random source works")
+}
+
+/// The system's clock, as the server hands it in.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock that a server reads is part of what a verify costs"
+    )]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
