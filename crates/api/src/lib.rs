@@ -1,1 +1,11 @@
-//! Being written.
+//! What goes over the wire to those who manage keys: requests, replies, the problem document, cursors.
+//!
+//! Shared by the server and by whatever calls it, so nothing here knows the store, the engine or a web framework.
+//! Reading a request collects every field's problem before it refuses ([`fields`]).
+
+pub mod cursor;
+pub mod fields;
+pub mod keys;
+pub mod moment;
+pub mod organizations;
+pub mod problem;

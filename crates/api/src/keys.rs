@@ -1,0 +1,381 @@
+//! Secret keys on the wire of the management API: the request for one, and what is shown of one.
+//!
+//! No type here holds a key's value but [`CreatedKeyView`], which is the one reply that does.
+
+use ipnet::IpNet;
+use keyward_core::access::Permission;
+use keyward_core::condition::{AddressRule, Conditions, MAX_NETWORKS};
+use keyward_core::environment::Environment;
+use keyward_core::field::FieldProblem;
+use keyward_core::level::PermissionLevel;
+use keyward_core::new_key::KeyDraft;
+use keyward_core::record::Key;
+use keyward_core::rule::{MAX_PATTERNS, MAX_RULES, OperationPattern, ResourcePattern, Rule};
+use keyward_core::scope::{Scope, ScopeSet};
+use keyward_core::state::{DeleteReason, KeyState};
+use keyward_core::time::{Timestamp, parse_duration_ms};
+use serde::{Deserialize, Serialize};
+
+use crate::fields::{Fields, kind_of};
+use crate::moment;
+
+/// Reads a request for a key: `name`, `description`, `environment`, `scopes`, `level`, `rules`, `not_before`,
+/// `expires_at` or `expires_in`, `allowed_addresses`. Absent scopes and level are the environment's preset; without an
+/// environment all three scopes and Full.
+///
+/// # Errors
+/// Every problem that shows without the organization's policy; the engine finds the others.
+pub fn read_draft(mut fields: Fields, now: Timestamp) -> Result<KeyDraft, Vec<FieldProblem>> {
+    let name = fields.required_text("name").unwrap_or_default();
+    let description = fields.text("description").unwrap_or_default();
+    let environment = fields.parsed("environment", |text| {
+        let known = Environment::from_name(&text.replace(['-', '/'], "_"));
+        known.ok_or("is one of production, staging, development, ci_cd; leave it out for none")
+    });
+    let preset = environment.map(Environment::preset);
+    let scopes = fields.parsed_list("scopes", Scope::ALL.len() * 2, |text| {
+        Scope::from_name(text).ok_or("is one of dataset, training, deployment")
+    });
+    let scopes = scopes.map_or_else(
+        || preset.map_or(ScopeSet::ALL, |preset| preset.scopes),
+        ScopeSet::from_iter,
+    );
+    let level = fields.parsed("level", |text| {
+        PermissionLevel::from_name(text).ok_or("is one of full, read_only, labeler_only, restricted")
+    });
+    let rules = read_rules(&mut fields);
+    let level = level.unwrap_or(match (&rules, preset) {
+        (Some(_), _) => PermissionLevel::Restricted,
+        (None, Some(preset)) => preset.level,
+        (None, None) => PermissionLevel::Full,
+    });
+    let permission = match (level, rules) {
+        (PermissionLevel::Restricted, rules) => Permission::Restricted(rules.unwrap_or_default()),
+        (level, rules) => {
+            if rules.is_some() {
+                fields.problem(
+                    "rules",
+                    "only a Restricted key has rules; leave them out, or set level to restricted",
+                );
+            }
+            match level {
+                PermissionLevel::ReadOnly => Permission::ReadOnly,
+                PermissionLevel::LabelerOnly => Permission::LabelerOnly,
+                PermissionLevel::Full | PermissionLevel::Restricted => Permission::Full,
+            }
+        }
+    };
+    let conditions = read_conditions(&mut fields, now);
+    fields.finish_strictly(KeyDraft {
+        name,
+        description,
+        environment,
+        scopes,
+        permission,
+        conditions,
+    })
+}
+
+fn read_conditions(fields: &mut Fields, now: Timestamp) -> Conditions {
+    let not_before = fields.parsed("not_before", moment::read);
+    let expires_at = fields.parsed("expires_at", moment::read);
+    let expires_in = fields.parsed("expires_in", parse_duration_ms);
+    if expires_at.is_some() && expires_in.is_some() {
+        fields.problem("expires_in", "give either expires_at or expires_in");
+    }
+    let addresses = fields.parsed_list("allowed_addresses", MAX_NETWORKS, read_network);
+    Conditions {
+        not_before,
+        expires_at: expires_at.or_else(|| expires_in.map(|span| now.plus_ms(span))),
+        addresses: addresses.map_or(AddressRule::Anywhere, AddressRule::Only),
+        rate_limit: None,
+    }
+}
+
+/// A network, or a single address as the network that holds it alone.
+fn read_network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+    network.map_err(|_| "is an address or a network such as 10.0.0.0/8 or 2001:db8::/32")
+}
+
+fn read_rules(fields: &mut Fields) -> Option<Vec<Rule>> {
+    let items = fields.list("rules")?;
+    if items.len() > MAX_RULES {
+        fields.problem("rules", format!("at most {MAX_RULES} rules"));
+        return None;
+    }
+    let mut rules = Vec::with_capacity(items.len());
+    for (at, item) in items.into_iter().enumerate() {
+        let path = format!("rules[{at}]");
+        let serde_json::Value::Object(values) = item else {
+            fields.problem(
+                &path,
+                format!(
+                    "must be an object with operations and resources, not {}",
+                    kind_of(&item)
+                ),
+            );
+            continue;
+        };
+        let mut rule = Fields::of_object(values, path);
+        let operations = rule.parsed_list("operations", MAX_PATTERNS, str::parse::<OperationPattern>);
+        let resources = rule.parsed_list("resources", MAX_PATTERNS, str::parse::<ResourcePattern>);
+        if operations.is_none() && rule.is_good() {
+            rule.problem("operations", "is required");
+        }
+        if resources.is_none() && rule.is_good() {
+            rule.problem("resources", "is required");
+        }
+        let read = Rule {
+            operations: operations.unwrap_or_default(),
+            resources: resources.unwrap_or_default(),
+        };
+        match rule.finish_strictly(read) {
+            Ok(read) => rules.push(read),
+            Err(problems) => fields.absorb(problems),
+        }
+    }
+    Some(rules)
+}
+
+/// Reads the reason of a deletion: `reason`, `removed` if it is absent.
+///
+/// # Errors
+/// Every problem.
+pub fn read_reason(mut fields: Fields) -> Result<DeleteReason, Vec<FieldProblem>> {
+    let reason = fields.parsed("reason", |text| {
+        DeleteReason::from_name(&text.replace('-', "_"))
+            .ok_or("is one of removed, compromised, replaced, creator_left, unused, other")
+    });
+    fields.finish_strictly(reason.unwrap_or(DeleteReason::Removed))
+}
+
+/// A key, as its owners see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// Its id.
+    pub id: String,
+    /// The organization it belongs to.
+    pub organization_id: String,
+    /// What people call it.
+    pub name: String,
+    /// A longer text.
+    pub description: String,
+    /// Where it is used; null is shown as None.
+    pub environment: Option<String>,
+    /// `active`, `paused`, `expired` or `deleted`.
+    pub state: String,
+    /// Why it is paused or deleted.
+    pub state_reason: Option<String>,
+    /// When it was deleted.
+    pub deleted_at: Option<String>,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// Its level.
+    pub level: String,
+    /// Its rules, if it is restricted.
+    pub rules: Vec<RuleView>,
+    /// From when on it is accepted.
+    pub not_before: Option<String>,
+    /// Until when it is accepted.
+    pub expires_at: Option<String>,
+    /// From where it may be used; null is from anywhere.
+    pub allowed_addresses: Option<Vec<String>>,
+    /// Head and tail of its current secret.
+    pub hint: String,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was last changed.
+    pub updated_at: String,
+    /// Raised with every change.
+    pub version: i64,
+}
+
+/// A rule of a restricted key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleView {
+    /// Operations or families.
+    pub operations: Vec<String>,
+    /// Resources.
+    pub resources: Vec<String>,
+}
+
+impl KeyView {
+    /// What is shown of `key` at `now`.
+    pub fn of(key: &Key, now: Timestamp) -> Self {
+        let record = &key.record;
+        let conditions = &record.conditions;
+        Self {
+            id: record.id.to_string(),
+            organization_id: record.organization_id.to_string(),
+            name: key.name.to_string(),
+            description: key.description.clone(),
+            environment: key.environment.map(|environment| environment.name().to_owned()),
+            state: key.shown_state(now).name().to_owned(),
+            state_reason: record.state.reason().map(str::to_owned),
+            deleted_at: match record.state {
+                KeyState::Deleted { at, .. } => Some(moment::write(at)),
+                KeyState::Active | KeyState::Paused { .. } => None,
+            },
+            scopes: record
+                .access
+                .scopes()
+                .iter()
+                .map(|scope| scope.name().to_owned())
+                .collect(),
+            level: record.access.permission().level().name().to_owned(),
+            rules: record
+                .access
+                .permission()
+                .rules()
+                .iter()
+                .map(RuleView::of)
+                .collect(),
+            not_before: conditions.not_before.map(moment::write),
+            expires_at: conditions.expires_at.map(moment::write),
+            allowed_addresses: match &conditions.addresses {
+                AddressRule::Anywhere => None,
+                AddressRule::Only(networks) => Some(networks.iter().map(ToString::to_string).collect()),
+            },
+            hint: key.hint.clone(),
+            created_by: key.created_by.to_string(),
+            created_at: moment::write(key.created_at),
+            updated_at: moment::write(key.updated_at),
+            version: record.version,
+        }
+    }
+}
+
+impl RuleView {
+    fn of(rule: &Rule) -> Self {
+        Self {
+            operations: rule.operations.iter().map(ToString::to_string).collect(),
+            resources: rule.resources.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// A new key with its value: the only reply that ever holds one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedKeyView {
+    /// The key.
+    #[serde(flatten)]
+    pub key: KeyView,
+    /// Its value, shown this once.
+    pub value: String,
+    /// The address of the resource API, for the snippets beside the value.
+    pub endpoint: String,
+}
+
+impl std::fmt::Debug for CreatedKeyView {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "CreatedKeyView({})", self.key.id)
+    }
+}
+
+/// What a change of a key's state did, and who confirmed it (see docs/ARCHITECTURE.md, "Delete").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStateView {
+    /// The key's id.
+    pub id: String,
+    /// The state it is in now.
+    pub state: String,
+    /// Why.
+    pub state_reason: Option<String>,
+    /// Whether this call changed it, or found it so.
+    pub changed: bool,
+    /// Nodes that confirmed the change.
+    pub confirmed: u32,
+    /// Nodes that were waited out.
+    pub waited_out: u32,
+    /// How long was waited for them, in milliseconds.
+    pub waited_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_767_225_600_000);
+
+    fn read(body: &str) -> Result<KeyDraft, Vec<FieldProblem>> {
+        read_draft(Fields::of_body(body.as_bytes()).unwrap(), NOW)
+    }
+
+    fn problems(body: &str) -> Vec<String> {
+        let problems = read(body).unwrap_err();
+        problems.into_iter().map(|problem| problem.field).collect()
+    }
+
+    #[test]
+    fn a_key_that_nobody_narrowed_has_everything() {
+        let draft = read(r#"{"name": "a"}"#).unwrap();
+        assert_eq!(
+            (draft.scopes, draft.permission),
+            (ScopeSet::ALL, Permission::Full)
+        );
+        assert_eq!(draft.conditions, Conditions::NONE);
+    }
+
+    #[test]
+    fn an_environment_proposes_and_what_is_asked_for_wins() {
+        let draft = read(r#"{"name": "a", "environment": "development"}"#).unwrap();
+        assert_eq!(
+            (draft.scopes, draft.permission),
+            (ScopeSet::ALL, Permission::ReadOnly)
+        );
+        let draft = read(r#"{"name": "a", "environment": "ci-cd"}"#).unwrap();
+        assert_eq!(draft.scopes, ScopeSet::NONE, "somebody has to choose");
+        let draft =
+            read(r#"{"name": "a", "environment": "ci_cd", "scopes": ["dataset"], "level": "full"}"#).unwrap();
+        assert_eq!(draft.scopes, ScopeSet::NONE.with(Scope::Dataset));
+        assert_eq!(draft.permission, Permission::Full);
+    }
+
+    #[test]
+    fn rules_make_a_key_restricted_and_fit_no_other_level() {
+        let rules = r#""rules": [{"operations": ["dataset.read"], "resources": ["dataset/d1"]}]"#;
+        let draft = read(&format!(r#"{{"name": "a", {rules}}}"#)).unwrap();
+        assert_eq!(draft.permission.rules().len(), 1);
+        assert_eq!(
+            problems(&format!(r#"{{"name": "a", "level": "full", {rules}}}"#)),
+            ["rules"]
+        );
+    }
+
+    #[test]
+    fn every_problem_of_a_request_comes_at_once() {
+        let body = r#"{"scopes": ["dataset", "root"], "level": "god", "expires_at": "soon", "expires_in": "1w",
+            "allowed_addresses": ["10.0.0.0/8", "home"], "rules": [{"operations": ["x"]}, 3], "environment": "moon",
+            "admin": true}"#;
+        assert_eq!(
+            problems(body),
+            [
+                "name",
+                "environment",
+                "scopes[1]",
+                "level",
+                "rules[0].operations[0]",
+                "rules[1]",
+                "expires_at",
+                "expires_in",
+                "allowed_addresses[1]",
+                "admin"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_expiry_is_a_moment_or_a_span_from_now() {
+        let draft = read(r#"{"name": "a", "expires_in": "2s"}"#).unwrap();
+        assert_eq!(draft.conditions.expires_at, Some(NOW.plus_ms(2_000)));
+        assert_eq!(
+            problems(r#"{"name": "a", "expires_in": "2s", "expires_at": "2027-01-01T00:00:00Z"}"#),
+            ["expires_in"]
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Rotate the keyring of the running server.
+
+use axum::response::Response;
+use axum::routing::MethodFilter;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Administrator, ManagementCall, ManagementRoutes};
+use crate::problem::Problem;
+use crate::reply;
+
+/// What a rotation did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyringRotatedView {
+    /// The keyring's id.
+    pub id: String,
+    /// The version that seals now.
+    pub active: u32,
+    /// Keys whose records were sealed anew.
+    pub resealed: u64,
+    /// Keys whose records do not open; the old versions are kept while there are any.
+    pub broken: u64,
+}
+
+pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
+    routes.add(MethodFilter::POST, "/v1/keyring/rotate", rotate)
+}
+
+async fn rotate(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
+    let management = &call.management;
+    let engine = &management.site.engine;
+    let done = engine
+        .rotate_keyring(call.context.clone(), &*management.save_keyring)
+        .await?;
+    let shown = KeyringRotatedView {
+        id: done.keyring.id,
+        active: done.keyring.active,
+        resealed: done.resealed,
+        broken: done.broken,
+    };
+    reply::json(StatusCode::OK, &shown)
+}

@@ -1,0 +1,26 @@
+//! Let go of every key that a restore left held: the operator accepts the old state.
+
+use axum::response::Response;
+use axum::routing::MethodFilter;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Administrator, ManagementCall, ManagementRoutes};
+use crate::problem::Problem;
+use crate::reply;
+
+/// How many keys were let go of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedView {
+    /// Keys that are active again.
+    pub released: u64,
+}
+
+pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
+    routes.add(MethodFilter::POST, "/v1/restore/accept-old-state", accept)
+}
+
+async fn accept(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
+    let released = call.management.site.engine.release_held(&call.context).await?;
+    reply::json(StatusCode::OK, &ReleasedView { released })
+}

@@ -1,0 +1,44 @@
+//! What the running server says of itself, for `keyward doctor`.
+
+use axum::response::Response;
+use axum::routing::MethodFilter;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Administrator, ManagementCall, ManagementRoutes};
+use crate::problem::Problem;
+use crate::reply;
+
+/// The server's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The program's version.
+    pub version: String,
+    /// The process.
+    pub process: u32,
+    /// Where it is reached.
+    pub public_url: String,
+    /// `sqlite` or `postgresql`.
+    pub database: String,
+    /// Keys in memory.
+    pub cached_keys: usize,
+    /// Null if it is ready; else what is missing.
+    pub not_ready: Option<String>,
+}
+
+pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
+    routes.add(MethodFilter::GET, "/v1/status", show)
+}
+
+async fn show(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
+    let site = &call.management.site;
+    let shown = StatusView {
+        version: call.management.version.to_owned(),
+        process: std::process::id(),
+        public_url: site.public_url.clone(),
+        database: site.engine.store().kind().to_owned(),
+        cached_keys: site.engine.cache().len(),
+        not_ready: site.engine.check_ready().await.err(),
+    };
+    reply::json(StatusCode::OK, &shown)
+}

@@ -1,0 +1,269 @@
+//! The one form of every "no": a problem document made from what the layers below said.
+//!
+//! Two messages: the public one says what to do and names no table, no host and no key; the internal one goes to the
+//! log, with the request's id, here and nowhere else.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use keyward_api::moment;
+use keyward_api::problem::{CONTENT_TYPE, ProblemDocument, RequestCode};
+use keyward_core::field::FieldProblem;
+use keyward_core::ids::RequestId;
+use keyward_core::refusal::{Code, Refusal};
+use keyward_engine::EngineError;
+
+use crate::reply;
+use crate::request::RequestInfo;
+use crate::site::Site;
+
+/// The header that the official client shows the trace id of.
+pub const TRACE: HeaderName = HeaderName::from_static("x-cloud-trace-context");
+
+/// A refusal on its way out.
+#[derive(Debug)]
+pub struct Problem {
+    kind: Kind,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Key(Refusal),
+    Request {
+        code: RequestCode,
+        message: String,
+        errors: Vec<FieldProblem>,
+    },
+}
+
+impl Problem {
+    /// A problem of the request.
+    pub fn new(code: RequestCode, message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Request {
+                code,
+                message: message.into(),
+                errors: Vec::new(),
+            },
+            cause: None,
+        }
+    }
+
+    /// There is no such thing.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            RequestCode::NotFound,
+            format!("there is no such {what}; check its id"),
+        )
+    }
+
+    /// A body that can't be read.
+    pub fn unreadable_body(message: impl Into<String>) -> Self {
+        Self::new(RequestCode::MalformedBody, message)
+    }
+
+    /// A body beyond the bound.
+    pub fn body_too_large(most: usize) -> Self {
+        Self::new(
+            RequestCode::BodyTooLarge,
+            format!("the body is larger than {most} bytes, which is the most that is accepted here"),
+        )
+    }
+
+    /// Fields that have to be changed.
+    pub fn invalid(errors: Vec<FieldProblem>) -> Self {
+        let mut message = String::from("the request was not accepted and nothing was changed:");
+        for (at, error) in errors.iter().enumerate() {
+            let separator = if at == 0 { " " } else { "; " };
+            // Writing into a text does not fail.
+            let _ = write!(message, "{separator}{}: {}", error.field, error.message);
+        }
+        Self {
+            kind: Kind::Request {
+                code: RequestCode::InvalidFields,
+                message,
+                errors,
+            },
+            cause: None,
+        }
+    }
+
+    /// A defect of ours; the cause goes to the log.
+    pub fn internal(cause: &dyn Error) -> Self {
+        let mut problem = Self::new(
+            RequestCode::Internal,
+            "the server has a defect; the operator finds it in the log by the trace id",
+        );
+        problem.cause = Some(chain(cause));
+        problem
+    }
+
+    /// The machine-readable name.
+    pub fn code(&self) -> &'static str {
+        match &self.kind {
+            Kind::Key(refusal) => refusal.code().name(),
+            Kind::Request { code, .. } => code.name(),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match &self.kind {
+            Kind::Key(refusal) => refusal.code().status(),
+            Kind::Request { code, .. } => code.status(),
+        }
+    }
+
+    /// Writes the internal side to the log.
+    fn log(&self, id: &RequestId) {
+        if let Some(cause) = &self.cause {
+            if self.status() == RequestCode::Internal.status() {
+                tracing::error!(request.id = %id, code = self.code(), cause, "a request failed");
+            } else {
+                tracing::warn!(request.id = %id, code = self.code(), cause, "a request failed");
+            }
+        }
+    }
+
+    /// Renders the reply.
+    pub fn into_response(self, site: &Site, request: &RequestInfo) -> Response {
+        self.log(&request.id);
+        let (status, code) = (self.status(), self.code());
+        let (title, message, errors, challenge, retry_after) = match self.kind {
+            Kind::Key(refusal) => {
+                let code = refusal.code();
+                let retry_after = match refusal {
+                    Refusal::RateLimited { retry_after_seconds } => Some(retry_after_seconds),
+                    Refusal::StoreUnavailable => Some(1),
+                    _ => None,
+                };
+                let message = key_message(&refusal, site, request);
+                (code.title(), message, Vec::new(), challenge(code), retry_after)
+            }
+            Kind::Request {
+                code,
+                message,
+                errors,
+            } => {
+                let retry_after = (status == 503).then_some(1);
+                (code.title(), message, errors, None, retry_after)
+            }
+        };
+        let document = ProblemDocument {
+            type_uri: site.help_url(code),
+            title: title.to_owned(),
+            status,
+            detail: message.clone(),
+            message,
+            code: code.to_owned(),
+            trace_id: request.id.to_string(),
+            errors: errors.into_iter().map(Into::into).collect(),
+        };
+        // Texts and numbers always serialise.
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = reply::with_body(status, CONTENT_TYPE, body);
+        let headers = response.headers_mut();
+        if let Ok(trace) = HeaderValue::from_str(request.id.as_str()) {
+            headers.insert(TRACE, trace);
+        }
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The sentence, its moment, and where this server's keys are managed: the official client appends its vendor's own
+/// address to every 401 and 403.
+fn key_message(refusal: &Refusal, site: &Site, request: &RequestInfo) -> String {
+    let mut message = refusal.sentence();
+    if let Some((lead, at)) = refusal.moment() {
+        // Writing into a text does not fail.
+        let _ = write!(message, " ({lead} {}).", moment::write(at));
+    }
+    if matches!(refusal.code().status(), 401 | 403) {
+        let _ = write!(
+            message,
+            " The Secret Keys page of this server is {} (not on vi.datature.com).",
+            site.secret_keys_url(request.organization.as_ref())
+        );
+    }
+    message
+}
+
+/// RFC 6750, section 3: what a 401 says of how to authenticate.
+const fn challenge(code: Code) -> Option<&'static str> {
+    match code.status() {
+        401 => Some(match code {
+            // Section 3.1: without credentials, no error is named.
+            Code::KeyMissing => "Bearer realm=\"keyward\"",
+            _ => "Bearer realm=\"keyward\", error=\"invalid_token\"",
+        }),
+        _ => None,
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            kind: Kind::Key(refusal),
+            cause: None,
+        }
+    }
+}
+
+impl From<Vec<FieldProblem>> for Problem {
+    fn from(errors: Vec<FieldProblem>) -> Self {
+        Self::invalid(errors)
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let cause = chain(&error);
+        let kept = |mut problem: Self| {
+            problem.cause = Some(cause.clone());
+            problem
+        };
+        match error {
+            EngineError::NotFound(what) => Self::not_found(what),
+            EngineError::Invalid(errors) => Self::invalid(errors),
+            EngineError::Conflict(why) => Self::new(RequestCode::Conflict, why),
+            EngineError::Refused(refusal) => refusal.into(),
+            EngineError::OutcomeUnknown => kept(Self::new(
+                RequestCode::OutcomeUnknown,
+                "the database has not answered yet; the write goes on, and asking again is safe",
+            )),
+            EngineError::Unavailable(_) => kept(Self::new(
+                RequestCode::Unavailable,
+                "the database does not answer just now; nothing was changed, try again shortly",
+            )),
+            EngineError::SealBroken => kept(Self::new(
+                RequestCode::Conflict,
+                "the key's sealed record does not fit its row: the database was changed by other means, or it belongs \
+                 to another keyring; the key can only be deleted",
+            )),
+            other => kept(Self::internal(&other)),
+        }
+    }
+}
+
+/// An error with all its sources, for the log.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing into a text does not fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,103 @@
+//! What is known of a request before anybody looks at its key: its id, its caller's address, whom it claims to be.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use keyward_core::address::{CallerAddress, caller_address};
+use keyward_core::ids::{OrganizationId, RequestId};
+use keyward_core::mask::mask_keys;
+
+use crate::credentials::ORGANIZATION_ID;
+use crate::site::Site;
+
+/// Longest path that is logged.
+const MAX_LOGGED_PATH: usize = 300;
+
+/// The address of the other end of the connection; put into the request by whoever accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// One request, for the log and for refusals.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// The same in the log, the trail and the reply.
+    pub id: RequestId,
+    /// Where it comes from.
+    pub address: CallerAddress,
+    /// The organization that it names, if that is an id at all.
+    pub organization: Option<OrganizationId>,
+    method: Method,
+    /// Without the query, which may hold what nobody should keep; masked.
+    path: String,
+    begun: Instant,
+}
+
+impl RequestInfo {
+    /// Reads a request's head.
+    pub fn of(site: &Site, parts: &Parts) -> Self {
+        let path = parts.uri.path();
+        let cut = path
+            .char_indices()
+            .nth(MAX_LOGGED_PATH)
+            .map_or(path.len(), |(at, _)| at);
+        let path = mask_keys(path.get(..cut).unwrap_or_default(), site.engine.prefix().as_str()).into_owned();
+        Self {
+            id: new_request_id(),
+            address: address_of(site, parts),
+            organization: named_organization(&parts.headers),
+            method: parts.method.clone(),
+            path,
+            begun: Instant::now(),
+        }
+    }
+
+    /// Writes the one line that the log has of a finished request.
+    pub fn log_finished(
+        &self,
+        status: u16,
+        code: Option<&'static str>,
+        key: Option<keyward_core::ids::KeyId>,
+    ) {
+        let duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            request.id = %self.id,
+            method = %self.method,
+            path = %self.path,
+            status,
+            outcome = code.unwrap_or("ok"),
+            key.id = key.as_ref().map(tracing::field::display),
+            client.address = %self.address,
+            duration_ms,
+            "request finished"
+        );
+    }
+}
+
+/// A new request id: time-ordered, 32 hexadecimal digits, the form of a W3C trace id.
+pub fn new_request_id() -> RequestId {
+    let text = uuid::Uuid::now_v7().simple().to_string();
+    #[expect(clippy::expect_used, reason = "32 hexadecimal digits are an id")]
+    text.parse().expect("hexadecimal digits are an id")
+}
+
+/// The caller's address; unknown if nobody said who the other end is.
+pub fn address_of(site: &Site, parts: &Parts) -> CallerAddress {
+    match parts.extensions.get::<Peer>() {
+        Some(Peer(peer)) => {
+            let lines = parts.headers.get_all("x-forwarded-for");
+            // `GetAll` gives no way to go backwards through `iter()`'s type; its iterator does.
+            caller_address(
+                *peer,
+                &site.trusted_proxies,
+                lines.iter().map(http::HeaderValue::as_bytes),
+            )
+        }
+        None => CallerAddress::Unknown,
+    }
+}
+
+fn named_organization(headers: &HeaderMap) -> Option<OrganizationId> {
+    headers.get(ORGANIZATION_ID)?.to_str().ok()?.parse().ok()
+}
