@@ -245,16 +245,56 @@ pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartE
     if check != own {
         return Err(StartError::ChangedKeyring(expected));
     }
-    if let Some((low, high)) = store.sealed_under().await? {
-        let held: Vec<i64> = keyring
-            .summary()
-            .versions
-            .iter()
-            .map(|(version, _)| i64::from(*version))
-            .collect();
-        if let Some(missing) = [low, high].into_iter().find(|version| !held.contains(version)) {
-            return Err(StartError::MissingVersion(missing));
-        }
+    holds_versions(store, keyring).await
+}
+
+/// The id of the keyring that a database belongs to; `None` for a new one. Changes nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn keyring_of(store: &Store) -> Result<Option<String>, StoreError> {
+    store.setting(KEYRING_ID).await
+}
+
+/// Whether a keyring is the one that a database belongs to. Unlike [`bind_keyring`] it changes nothing, and a database
+/// that belongs to none yet fits every keyring.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn check_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
+    let Some(expected) = keyring_of(store).await? else {
+        return Ok(());
+    };
+    if expected != keyring.id() {
+        return Err(StartError::OtherKeyring {
+            expected,
+            given: keyring.id().to_owned(),
+        });
     }
-    Ok(())
+    let own = keyward_core::audit::hex(&keyring.check_value());
+    if store
+        .setting(KEYRING_CHECK)
+        .await?
+        .is_some_and(|check| check != own)
+    {
+        return Err(StartError::ChangedKeyring(expected));
+    }
+    holds_versions(store, keyring).await
+}
+
+/// Refuses a keyring that lacks a version under which something is sealed.
+async fn holds_versions(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
+    let Some((low, high)) = store.sealed_under().await? else {
+        return Ok(());
+    };
+    let held: Vec<i64> = keyring
+        .summary()
+        .versions
+        .iter()
+        .map(|(version, _)| i64::from(*version))
+        .collect();
+    match [low, high].into_iter().find(|version| !held.contains(version)) {
+        Some(missing) => Err(StartError::MissingVersion(missing)),
+        None => Ok(()),
+    }
 }

@@ -192,7 +192,7 @@ fn key_message(refusal: &Refusal, site: &Site, request: &RequestInfo) -> String 
     if matches!(refusal.code().status(), 401 | 403) {
         let _ = write!(
             message,
-            " The Secret Keys page of this server is {} (not on vi.datature.com).",
+            " This server's Secret Keys page is {}; it is not vi.datature.com.",
             site.secret_keys_url(request.organization.as_ref())
         );
     }

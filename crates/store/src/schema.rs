@@ -23,7 +23,25 @@ pub const SCHEMA_OLDEST_BINARY: i64 = 1;
 
 const OLDEST_BINARY_SETTING: &str = "schema.oldest_binary";
 
+const HAS_TABLES_SQLITE: &str =
+    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'setting'";
+const HAS_TABLES_POSTGRES: &str =
+    "SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('setting')";
+
 impl Store {
+    /// Whether the database was ever migrated; a new one has no tables to ask.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn is_migrated(&self) -> Result<bool, StoreError> {
+        // The catalogues are the one thing that the two databases do not share.
+        let tables: i64 = match &self.backend {
+            Backend::Sqlite { read, .. } => sqlx::query_scalar(HAS_TABLES_SQLITE).fetch_one(read).await?,
+            Backend::Postgres { pool, .. } => sqlx::query_scalar(HAS_TABLES_POSTGRES).fetch_one(pool).await?,
+        };
+        Ok(tables > 0)
+    }
+
     /// Runs the migrations that are missing.
     ///
     /// # Errors

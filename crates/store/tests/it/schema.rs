@@ -13,6 +13,14 @@ async fn migrations_run_twice_and_at_once(kind: Kind) {
     store.ping().await.unwrap();
 }
 
+async fn a_database_says_whether_it_was_ever_migrated(kind: Kind) {
+    let place = Place::new(kind);
+    let store = keyward_store::Store::open(&place.database()).await.unwrap();
+    assert!(!store.is_migrated().await.unwrap());
+    store.migrate().await.unwrap();
+    assert!(store.is_migrated().await.unwrap());
+}
+
 async fn a_database_of_a_later_binary_is_refused(kind: Kind) {
     let place = Place::new(kind);
     let store = place.store().await;
@@ -26,5 +34,6 @@ async fn a_database_of_a_later_binary_is_refused(kind: Kind) {
 
 on_both_databases!(
     migrations_run_twice_and_at_once,
+    a_database_says_whether_it_was_ever_migrated,
     a_database_of_a_later_binary_is_refused
 );

@@ -1,0 +1,369 @@
+//! `keyward keys`: create, list, show, delete and resume secret keys.
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use http::Method;
+use keyward_api::keys::{CreatedKeyView, KeyStateView, KeyView};
+use keyward_http::management::ListView;
+use serde_json::{Map, Value, json};
+
+use super::Surroundings;
+use super::client::call;
+use super::org::{PAGE, meant, segment};
+use super::output;
+use crate::configuration::Place;
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(super) enum Keys {
+    /// Create a key and print its value, this once
+    Create(Box<Create>),
+    /// List an organization's keys, deleted ones included
+    List {
+        /// The organization [default: the only one there is]
+        #[arg(long, short, value_name = "ID")]
+        organization: Option<String>,
+    },
+    /// Show one key
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Delete a key for good; it is refused from the moment this returns
+    Delete {
+        /// Its id
+        id: String,
+        /// Why
+        #[arg(long, value_enum, default_value_t = Reason::Removed)]
+        reason: Reason,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Resume a paused key, or let go of one that a restore left held
+    Resume {
+        /// Its id
+        id: String,
+    },
+}
+
+/// What a new key is to be.
+#[derive(Args, Debug)]
+pub(super) struct Create {
+    /// What people call it; need not be unique
+    #[arg(long)]
+    name: String,
+    /// The organization [default: the only one there is]
+    #[arg(long, short, value_name = "ID")]
+    organization: Option<String>,
+    /// Which parts of the platform it may enter, separated by commas [default: all three, or the environment's preset]
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    scopes: Option<Vec<String>>,
+    /// How much it may do there: full, read-only, labeler-only or restricted [default: full, or the environment's preset]
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<String>,
+    /// A rule of a restricted key, `OPERATIONS@RESOURCES`: `dataset.read,annotation.*@dataset/abc`; can be given again
+    #[arg(long = "rule", value_name = "RULE")]
+    rules: Vec<String>,
+    /// When it ends, from now: `30m`, `12h`, `90d` [default: never]
+    #[arg(long, value_name = "DURATION", conflicts_with = "expires_at")]
+    expires_in: Option<String>,
+    /// When it ends: `2027-01-31T12:00:00Z`
+    #[arg(long, value_name = "MOMENT")]
+    expires_at: Option<String>,
+    /// From when on it is accepted
+    #[arg(long, value_name = "MOMENT")]
+    not_before: Option<String>,
+    /// Networks that it may be used from, separated by commas [default: anywhere]
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+    allowed_addresses: Option<Vec<String>>,
+    /// Where it is used: production, staging, development or ci-cd [default: none]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    environment: Option<String>,
+    /// A longer text
+    #[arg(long, default_value = "")]
+    description: String,
+    /// Print only this form of the value
+    #[arg(long, value_enum)]
+    snippet: Option<Snippet>,
+}
+
+/// The forms in which a value is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Snippet {
+    /// Lines for a `.env` file
+    Env,
+    /// `export` lines for a shell
+    Shell,
+    /// The official client's configuration file
+    Json,
+}
+
+/// Why a key is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Reason {
+    /// Not needed any more
+    Removed,
+    /// Its value leaked
+    Compromised,
+    /// Another key took its place
+    Replaced,
+    /// Its creator left
+    CreatorLeft,
+    /// Nobody used it
+    Unused,
+    /// Something else
+    Other,
+}
+
+pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()> {
+    let place = &surroundings.place;
+    match command {
+        Keys::Create(new) => create(surroundings, *new).await,
+        Keys::List { organization } => list(surroundings, organization).await,
+        Keys::Show { id } => {
+            let key = find(place, &id).await?;
+            if surroundings.is_json {
+                return output::json(&key);
+            }
+            show(key);
+            Ok(())
+        }
+        Keys::Delete { id, reason, yes } => {
+            if !yes {
+                let key = find(place, &id).await?;
+                let question = format!(
+                    "Delete `{}` ({}) of {}? Whoever uses it is refused at once, and it never comes back.",
+                    key.name, key.hint, key.organization_id
+                );
+                if !output::confirm(&question)? {
+                    output::note("nothing was changed");
+                    return Ok(());
+                }
+            }
+            let reason = reason
+                .to_possible_value()
+                .map(|value| value.get_name().replace('-', "_"));
+            change(surroundings, &id, "delete", json!({"reason": reason})).await
+        }
+        Keys::Resume { id } => change(surroundings, &id, "resume", json!({})).await,
+    }
+}
+
+async fn find(place: &Place, id: &str) -> Result<KeyView> {
+    call(place, Method::GET, &format!("/v1/keys/{}", segment(id)?), None).await
+}
+
+async fn change(surroundings: &Surroundings, id: &str, verb: &str, body: Value) -> Result<()> {
+    let path = format!("/v1/keys/{}/{verb}", segment(id)?);
+    let done: KeyStateView = call(&surroundings.place, Method::POST, &path, Some(body)).await?;
+    if surroundings.is_json {
+        return output::json(&done);
+    }
+    let reason = done
+        .state_reason
+        .map(|reason| format!(" ({})", reason.replace('_', " ")))
+        .unwrap_or_default();
+    let already = if done.changed { "" } else { ", as it was before" };
+    output::data(&format!("{} {}{reason}\n", done.id, done.state));
+    output::note(&format!(
+        "the key is {}{reason}{already}; every node knows",
+        done.state
+    ));
+    Ok(())
+}
+
+async fn create(surroundings: &Surroundings, new: Create) -> Result<()> {
+    let place = &surroundings.place;
+    let organization = meant(place, new.organization).await?;
+    let mut body = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    set("name", Some(new.name.into()));
+    set("description", Some(new.description.into()));
+    set("scopes", new.scopes.map(trimmed));
+    set("level", new.level.map(Value::from));
+    set("environment", new.environment.map(Value::from));
+    set("expires_in", new.expires_in.map(Value::from));
+    set("expires_at", new.expires_at.map(Value::from));
+    set("not_before", new.not_before.map(Value::from));
+    set("allowed_addresses", new.allowed_addresses.map(trimmed));
+    let rules = new
+        .rules
+        .iter()
+        .map(|rule| rule_of(rule))
+        .collect::<Result<Vec<_>>>()?;
+    set("rules", (!rules.is_empty()).then(|| rules.into()));
+    let path = format!("/v1/organizations/{organization}/keys");
+    let created: CreatedKeyView = call(place, Method::POST, &path, Some(body.into())).await?;
+    if surroundings.is_json {
+        return output::json(&created);
+    }
+    match new.snippet {
+        Some(form) => output::data(&form.of(&created)),
+        None => {
+            let headed = [
+                ("# for a .env file", Snippet::Env),
+                ("\n# for a shell", Snippet::Shell),
+                ("\n# for vi.Client(config_file=...)", Snippet::Json),
+            ];
+            for (heading, form) in headed {
+                output::data(&format!("{heading}\n{}", form.of(&created)));
+            }
+        }
+    }
+    let key = &created.key;
+    output::note(&format!(
+        "\ncreated `{}` ({}): {} on {}{}\nThe value is shown this once and kept nowhere: put it where your program reads it, like a password.",
+        key.name,
+        key.id,
+        key.level.replace('_', " "),
+        key.scopes.join(", "),
+        key.expires_at
+            .as_ref()
+            .map(|end| format!(", until {end}"))
+            .unwrap_or_default(),
+    ));
+    Ok(())
+}
+
+fn trimmed(texts: Vec<String>) -> Value {
+    texts.into_iter().map(|text| text.trim().to_owned()).collect()
+}
+
+fn rule_of(text: &str) -> Result<Value> {
+    let Some((operations, resources)) = text.split_once('@') else {
+        anyhow::bail!("the rule `{text}` must be OPERATIONS@RESOURCES, such as `dataset.read@dataset/abc`");
+    };
+    let list = |text: &str| -> Vec<String> { text.split(',').map(|entry| entry.trim().to_owned()).collect() };
+    Ok(json!({"operations": list(operations), "resources": list(resources)}))
+}
+
+impl Snippet {
+    fn of(self, created: &CreatedKeyView) -> String {
+        let lines = [
+            ("DATATURE_VI_API_ENDPOINT", created.endpoint.as_str()),
+            (
+                "DATATURE_VI_ORGANIZATION_ID",
+                created.key.organization_id.as_str(),
+            ),
+            ("DATATURE_VI_SECRET_KEY", created.value.as_str()),
+        ];
+        let each = |lead: &str| {
+            lines
+                .map(|(name, value)| format!("{lead}{name}={value}\n"))
+                .concat()
+        };
+        match self {
+            Self::Env => each(""),
+            Self::Shell => each("export "),
+            Self::Json => {
+                let file =
+                    json!({"secret_key": created.value, "organization_id": created.key.organization_id});
+                format!("{file}\n")
+            }
+        }
+    }
+}
+
+async fn list(surroundings: &Surroundings, organization: Option<String>) -> Result<()> {
+    let place = &surroundings.place;
+    let organization = meant(place, organization).await?;
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/organizations/{organization}/keys?limit={PAGE}&cursor={cursor}");
+        let page: ListView<KeyView> = call(place, Method::GET, &path, None).await?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    if surroundings.is_json {
+        return output::json(&ListView { items, next: None });
+    }
+    if items.is_empty() {
+        output::note(&format!(
+            "{organization} has no keys yet. A key lets a program in without a person: make one with\n  keyward keys \
+             create --organization {organization} --name \"My key\""
+        ));
+        return Ok(());
+    }
+    let rows = items.into_iter().map(|key| {
+        vec![
+            key.name,
+            key.id,
+            state_of(&key.state, key.state_reason.as_deref()),
+            key.scopes.join(","),
+            key.level.replace('_', " "),
+            key.expires_at.unwrap_or_else(|| "never".to_owned()),
+            key.hint,
+            key.created_at,
+        ]
+    });
+    let header = [
+        "NAME",
+        "ID",
+        "STATE",
+        "ACCESS",
+        "PERMISSION",
+        "EXPIRES",
+        "HINT",
+        "CREATED",
+    ];
+    output::table(&header, rows.collect());
+    Ok(())
+}
+
+fn show(key: KeyView) {
+    let rules = key
+        .rules
+        .iter()
+        .map(|rule| format!("{}@{}", rule.operations.join(","), rule.resources.join(",")));
+    let rules: Vec<String> = rules.collect();
+    let mut facts = vec![
+        ("Name", key.name),
+        ("Id", key.id),
+        ("Organization", key.organization_id),
+        ("State", state_of(&key.state, key.state_reason.as_deref())),
+        ("Access", key.scopes.join(", ")),
+        ("Permission", key.level.replace('_', " ")),
+    ];
+    facts.extend(rules.into_iter().map(|rule| ("Rule", rule)));
+    facts.extend([
+        (
+            "Environment",
+            key.environment.unwrap_or_else(|| "none".to_owned()),
+        ),
+        (
+            "Accepted from",
+            key.not_before.unwrap_or_else(|| "its creation".to_owned()),
+        ),
+        ("Expires", key.expires_at.unwrap_or_else(|| "never".to_owned())),
+        (
+            "Addresses",
+            key.allowed_addresses
+                .map_or_else(|| "any".to_owned(), |list| list.join(", ")),
+        ),
+        ("Hint", key.hint),
+        ("Created by", key.created_by),
+        ("Created", key.created_at),
+        ("Changed", key.updated_at),
+    ]);
+    facts.extend(key.deleted_at.map(|at| ("Deleted", at)));
+    if !key.description.is_empty() {
+        facts.push(("Description", key.description));
+    }
+    output::facts(&facts);
+}
+
+fn state_of(state: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("{state} ({})", reason.replace('_', " ")),
+        None => state.to_owned(),
+    }
+}

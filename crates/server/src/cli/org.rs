@@ -1,0 +1,155 @@
+//! `keyward org`: create, list and show organizations.
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use http::Method;
+use keyward_api::organizations::OrganizationView;
+use keyward_http::management::ListView;
+use serde_json::json;
+
+use super::Surroundings;
+use super::client::call;
+use super::output;
+use crate::configuration::Place;
+
+/// Largest page of the management API.
+pub(super) const PAGE: u32 = 1_000;
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(super) enum Org {
+    /// Create an organization with its Owner
+    Create {
+        /// The display name
+        #[arg(long)]
+        name: String,
+        /// The id, such as `org-123`; it never changes [default: drawn]
+        #[arg(long)]
+        id: Option<String>,
+        /// The Owner's e-mail address
+        #[arg(long, default_value = "owner@localhost", value_name = "ADDRESS")]
+        owner_email: String,
+    },
+    /// List the organizations of this installation
+    List,
+    /// Show one organization with its people
+    Show {
+        /// Its id
+        id: String,
+    },
+}
+
+pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()> {
+    let place = &surroundings.place;
+    match command {
+        Org::Create {
+            name,
+            id,
+            owner_email,
+        } => {
+            let mut body = json!({"name": name, "owner_email": owner_email});
+            if let (Some(id), Some(fields)) = (id, body.as_object_mut()) {
+                fields.insert("id".to_owned(), id.into());
+            }
+            let made: OrganizationView = call(place, Method::POST, "/v1/organizations", Some(body)).await?;
+            if surroundings.is_json {
+                return output::json(&made);
+            }
+            output::data(&format!("{}\n", made.id));
+            output::note(&format!(
+                "created the organization; a first key: `keyward keys create --organization {} --name \"My key\"`",
+                made.id
+            ));
+            Ok(())
+        }
+        Org::List => {
+            let items = all(place).await?;
+            if surroundings.is_json {
+                return output::json(&ListView { items, next: None });
+            }
+            if items.is_empty() {
+                output::note("there is no organization yet; make one with `keyward org create --name NAME`");
+                return Ok(());
+            }
+            let rows = items
+                .into_iter()
+                .map(|item| vec![item.id, item.name, item.state, item.created_at])
+                .collect();
+            output::table(&["ID", "NAME", "STATE", "CREATED"], rows);
+            Ok(())
+        }
+        Org::Show { id } => {
+            let path = format!("/v1/organizations/{}", segment(&id)?);
+            let shown: OrganizationView = call(place, Method::GET, &path, None).await?;
+            if surroundings.is_json {
+                return output::json(&shown);
+            }
+            output::facts(&[
+                ("Id", shown.id),
+                ("Name", shown.name),
+                ("State", shown.state),
+                ("Created", shown.created_at),
+                ("Changed", shown.updated_at),
+            ]);
+            let members = shown.members.unwrap_or_default();
+            let rows = members
+                .into_iter()
+                .map(|member| vec![member.email, member.role, member.person_id]);
+            output::data("\n");
+            output::table(&["MEMBER", "ROLE", "PERSON ID"], rows.collect());
+            Ok(())
+        }
+    }
+}
+
+/// Every organization, page by page.
+pub(super) async fn all(place: &Place) -> Result<Vec<OrganizationView>> {
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/organizations?limit={PAGE}&cursor={cursor}");
+        let page: ListView<OrganizationView> = call(place, Method::GET, &path, None).await?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) => cursor = next,
+            None => return Ok(items),
+        }
+    }
+}
+
+/// The organization that is meant: the one that was named, or the only one there is.
+pub(super) async fn meant(place: &Place, named: Option<String>) -> Result<String> {
+    if let Some(named) = named {
+        return segment(&named);
+    }
+    let mut all = all(place).await?;
+    match all.len() {
+        0 => bail!("there is no organization yet; make one with `keyward org create --name NAME`"),
+        1 => Ok(all.remove(0).id),
+        _ => {
+            let ids: Vec<String> = all
+                .iter()
+                .map(|one| format!("{} ({})", one.id, one.name))
+                .collect();
+            bail!(
+                "there are several organizations; name one with --organization: {}",
+                ids.join(", ")
+            )
+        }
+    }
+}
+
+/// An id as a segment of a path; what can't be an id is refused here, before it changes the path.
+pub(super) fn segment(id: &str) -> Result<String> {
+    let is_plain = !id.is_empty()
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !is_plain {
+        bail!(
+            "`{}` is no id; an id is made of letters, digits and hyphens",
+            keyward_api::fields::shortened(id)
+        );
+    }
+    Ok(id.to_owned())
+}

@@ -1,0 +1,91 @@
+//! What the terminal shows: data on standard output, sentences on standard error, tables that people can read.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Prints data. A reader that went away wants no more of it, which is no failure.
+pub(crate) fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a sentence for whoever sits in front.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Prints one JSON value.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).context("could not write the result as JSON")?;
+    data(&format!("{text}\n"));
+    Ok(())
+}
+
+/// Prints a table with a header.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell)));
+    }
+    // No border on the left, and no spaces at the ends that a copy would take along.
+    let text: String = table
+        .lines()
+        .map(|line| {
+            format!(
+                "{}\n",
+                line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end())
+            )
+        })
+        .collect();
+    data(&text);
+}
+
+/// Prints names and values, one pair a line.
+pub(crate) fn facts(pairs: &[(&str, String)]) {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let text: String = pairs
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {}\n", printable(value)))
+        .collect();
+    data(&text);
+}
+
+/// Asks for a yes; only a terminal can give one.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        anyhow::bail!("this asks before it acts, and there is no terminal to answer; say --yes");
+    }
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question} [y/N] ")
+        .and_then(|()| err.flush())
+        .context("could not ask")?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("could not read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// What people wrote can hold line ends and control characters, which must not move a terminal's cursor.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_people_wrote_moves_the_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
+    }
+}

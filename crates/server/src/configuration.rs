@@ -1,0 +1,438 @@
+//! The settings of a process, each declared once with its documentation, in this file.
+//!
+//! Order: built-in default, then the TOML file, then the `KEYWARD_*` environment, then the flags. The file's values become
+//! the defaults of the command line's own arguments, so that there is one declaration, one parser and one error message
+//! for each setting. Unknown keys of the file are refused. Unknown `KEYWARD_*` variables are only warned of: an
+//! orchestrator that runs a service of this name sets some of its own.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result, bail};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, ValueEnum};
+use ipnet::IpNet;
+use keyward_store::Database;
+
+use crate::data_folder::DataFolder;
+
+/// Where an installation's data is; every command needs it.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Installation")]
+pub(crate) struct Place {
+    /// The data folder: keyring, SQLite database, socket, lock. Made with mode 0700 at the first start
+    #[arg(
+        long,
+        global = true,
+        env = "KEYWARD_DATA_DIR",
+        value_name = "FOLDER",
+        default_value = "./keyward-data"
+    )]
+    pub(crate) data_dir: PathBuf,
+
+    /// The configuration file [default: `keyward.toml` in the data folder, if it is there]
+    #[arg(long, global = true, env = "KEYWARD_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// A PostgreSQL database in place of SQLite: `postgres://user:password@host:port/database`
+    #[arg(
+        long,
+        global = true,
+        env = "KEYWARD_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) database_url: Option<DatabaseUrl>,
+
+    /// The keyring's file [default: `keyring.json` in the data folder]
+    #[arg(long, global = true, env = "KEYWARD_KEYRING_FILE", value_name = "FILE")]
+    pub(crate) keyring_file: Option<PathBuf>,
+}
+
+/// How a server serves.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct ServeSettings {
+    /// Where the resource API and the verify route listen
+    #[arg(
+        long,
+        env = "KEYWARD_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8787"
+    )]
+    pub(crate) listen: SocketAddr,
+
+    /// Where metrics and detailed readiness listen; keep it where only your monitoring reaches it
+    #[arg(
+        long,
+        env = "KEYWARD_ADMIN_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8788"
+    )]
+    pub(crate) admin_listen: SocketAddr,
+
+    /// How clients reach this server, for links and snippets: scheme, host and port, no path
+    /// [default: `http://localhost:PORT`]
+    #[arg(long, env = "KEYWARD_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<PublicUrl>,
+
+    /// Networks of reverse proxies whose `X-Forwarded-For` is believed, separated by commas [default: none]
+    #[arg(
+        long,
+        env = "KEYWARD_TRUSTED_PROXIES",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = parse_network
+    )]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+
+    /// About how many keys are kept in memory
+    #[arg(
+        long,
+        env = "KEYWARD_CACHE_KEYS",
+        value_name = "COUNT",
+        default_value_t = 1_000_000
+    )]
+    pub(crate) cache_keys: usize,
+
+    /// What is logged: a level, or directives such as `info,keyward_http=debug`
+    #[arg(long, env = "KEYWARD_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+
+    /// How log lines are written
+    #[arg(long, env = "KEYWARD_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// See [`ServeSettings::log_format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// A PostgreSQL address; it can hold a password and is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct DatabaseUrl(String);
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Ok(Self(text.to_owned()))
+        } else {
+            // The text is not repeated: it may hold a password.
+            Err("it must begin with `postgres://` or `postgresql://`; leave it out for SQLite".to_owned())
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("DatabaseUrl")
+    }
+}
+
+impl DatabaseUrl {
+    /// User, host, port and database, without the password and the options.
+    pub(crate) fn without_password(&self) -> String {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", ""));
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        match rest.rsplit_once('@') {
+            Some((who, place)) => {
+                let user = who.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}@{place}")
+            }
+            None => format!("{scheme}://{rest}"),
+        }
+    }
+}
+
+/// An absolute address without a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PublicUrl(String);
+
+impl FromStr for PublicUrl {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "it must be `http://` or `https://`, a host and perhaps a port, and no path: the official \
+                                client drops one";
+        let uri: http::Uri = text.parse().map_err(|_| EXPECTED)?;
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        let has_path = !matches!(uri.path(), "" | "/") || uri.query().is_some();
+        let authority = uri
+            .authority()
+            .filter(|authority| !authority.as_str().contains('@'))
+            .ok_or(EXPECTED)?;
+        if !is_web || has_path || authority.host().is_empty() {
+            return Err(EXPECTED);
+        }
+        Ok(Self(format!(
+            "{}://{authority}",
+            uri.scheme_str().unwrap_or("http")
+        )))
+    }
+}
+
+impl PublicUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which database an installation uses.
+#[derive(Debug, Clone)]
+pub(crate) enum DatabaseChoice {
+    Sqlite(PathBuf),
+    Postgres(DatabaseUrl),
+}
+
+impl DatabaseChoice {
+    pub(crate) fn for_store(&self) -> Database {
+        match self {
+            Self::Sqlite(path) => Database::Sqlite(path.clone()),
+            Self::Postgres(url) => Database::Postgres(url.0.clone()),
+        }
+    }
+
+    /// For messages.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => url.without_password(),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn folder(&self) -> DataFolder {
+        DataFolder::new(&self.data_dir)
+    }
+
+    pub(crate) fn database(&self) -> DatabaseChoice {
+        match &self.database_url {
+            Some(url) => DatabaseChoice::Postgres(url.clone()),
+            None => DatabaseChoice::Sqlite(self.folder().database()),
+        }
+    }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, &'static str> {
+    let text = text.trim();
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+    network.map_err(|_| "a network such as 10.0.0.0/8, or a single address")
+}
+
+/// The names under which settings may stand in the file: every one but those that say where the file is.
+const IN_FILE: [&str; 9] = [
+    "database_url",
+    "keyring_file",
+    "listen",
+    "admin_listen",
+    "public_url",
+    "trusted_proxies",
+    "cache_keys",
+    "log",
+    "log_format",
+];
+
+/// The settings that a file holds.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SettingsFile {
+    path: PathBuf,
+    values: Vec<(&'static str, Vec<String>)>,
+}
+
+impl SettingsFile {
+    /// Reads the file that `place` names, or the data folder's if it is there.
+    pub(crate) fn of(place: &Place) -> Result<Self> {
+        let path = match &place.config {
+            Some(path) => path.clone(),
+            None => {
+                let path = place.folder().configuration();
+                if !path.exists() {
+                    return Ok(Self::default());
+                }
+                path
+            }
+        };
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("could not read the configuration `{}`", path.display()))?;
+        let values =
+            Self::parse(&text).with_context(|| format!("in the configuration `{}`", path.display()))?;
+        Ok(Self { path, values })
+    }
+
+    fn parse(text: &str) -> Result<Vec<(&'static str, Vec<String>)>> {
+        // The parser's own message would show the line, which may hold a password.
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| {
+                text.get(..span.start).unwrap_or_default().lines().count().max(1)
+            });
+            anyhow::anyhow!("it is no TOML (near line {line}): {}", error.message())
+        })?;
+        let mut values = Vec::new();
+        let mut unknown = Vec::new();
+        for (key, value) in table {
+            match IN_FILE.iter().find(|known| **known == key) {
+                Some(name) => values.push((*name, texts(name, value)?)),
+                None => unknown.push(format!("`{key}`")),
+            }
+        }
+        if !unknown.is_empty() {
+            bail!(
+                "unknown settings {}; the known ones are {}",
+                unknown.join(", "),
+                IN_FILE.join(", ")
+            );
+        }
+        Ok(values)
+    }
+
+    /// The command line with the file's values as its defaults.
+    pub(crate) fn apply(&self, command: Command) -> Command {
+        self.values.iter().fold(command, |command, (name, values)| {
+            let with_default = |command: Command| {
+                let is_here = command.get_arguments().any(|argument| argument.get_id() == name);
+                if is_here {
+                    command.mut_arg(name, |argument| argument.default_values(values.clone()))
+                } else {
+                    command
+                }
+            };
+            let names: Vec<String> = command
+                .get_subcommands()
+                .map(|sub| sub.get_name().to_owned())
+                .collect();
+            names.into_iter().fold(with_default(command), |command, sub| {
+                command.mut_subcommand(sub, with_default)
+            })
+        })
+    }
+
+    /// Whether a file was read.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        (!self.path.as_os_str().is_empty()).then_some(&self.path)
+    }
+
+    /// Where a setting's value comes from, in words.
+    pub(crate) fn source_of(&self, matches: &ArgMatches, name: &str) -> &'static str {
+        match matches.value_source(name) {
+            Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ if self.values.iter().any(|(known, _)| *known == name) => "file",
+            _ => "default",
+        }
+    }
+}
+
+fn texts(name: &str, value: toml::Value) -> Result<Vec<String>> {
+    let text = match value {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Array(items) => {
+            let nested: Result<Vec<_>> = items.into_iter().map(|item| texts(name, item)).collect();
+            return Ok(nested?.concat());
+        }
+        other => bail!("the setting `{name}` can't be {}", other.type_str()),
+    };
+    Ok(vec![text])
+}
+
+/// Variables that look like ours and are not.
+pub(crate) fn unknown_variables(command: &Command) -> Vec<String> {
+    let known: Vec<OsString> = std::iter::once(command)
+        .chain(command.get_subcommands())
+        .flat_map(Command::get_arguments)
+        .filter_map(|argument| argument.get_env().map(OsString::from))
+        .collect();
+    let mut unknown: Vec<String> = std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| !known.contains(name))
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.starts_with("KEYWARD_") && !name.starts_with("KEYWARD_TEST_"))
+        .collect();
+    unknown.sort_unstable();
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            (
+                "postgres://kw:p%40ss@db:5432/keyward?sslmode=require&password=x",
+                "postgres://kw@db:5432/keyward",
+            ),
+            ("postgresql://kw:a@b@db/keyward", "postgresql://kw@db/keyward"),
+            ("postgres://db/keyward?password=x", "postgres://db/keyward"),
+        ] {
+            let url: DatabaseUrl = url.parse().unwrap();
+            assert_eq!(url.without_password(), shown);
+            assert_eq!(format!("{url:?}"), "DatabaseUrl");
+        }
+        assert!(
+            !"mysql://u:secret@h/d"
+                .parse::<DatabaseUrl>()
+                .unwrap_err()
+                .contains("secret")
+        );
+    }
+
+    #[test]
+    fn a_public_url_has_no_path() {
+        for good in [
+            "https://keys.example.com",
+            "https://keys.example.com/",
+            "http://10.0.0.1:8787",
+        ] {
+            assert_eq!(
+                good.parse::<PublicUrl>().unwrap().as_str(),
+                good.trim_end_matches('/'),
+                "{good}"
+            );
+        }
+        for bad in [
+            "",
+            "keys.example.com",
+            "ftp://x",
+            "https://x/base",
+            "https://x?a",
+            "https://u:p@x",
+            "https://",
+        ] {
+            assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_holds_known_settings_only() {
+        let parsed = SettingsFile::parse(
+            "listen = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\ncache_keys = 5",
+        );
+        let parsed = parsed.unwrap();
+        assert!(parsed.contains(&("trusted_proxies", vec!["10.0.0.0/8".to_owned(), "::1".to_owned()])));
+        assert!(parsed.contains(&("cache_keys", vec!["5".to_owned()])));
+        let refused = SettingsFile::parse("listne = \"x\"\n[deep]\na = 1")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("`listne`") && refused.contains("`deep`"),
+            "{refused}"
+        );
+        let refused =
+            SettingsFile::parse("log = \"info\"\ndatabase_url = \"postgres://u:secret@h").unwrap_err();
+        assert!(!format!("{refused:#}").contains("secret"), "{refused:#}");
+        assert!(SettingsFile::parse("log = true").is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! Connections: accepted within a bound, given a time to speak, drained at the end.
+//!
+//! HTTP/1.1 only, as the official client speaks it. The other end's address is put into each request here. Nothing in a
+//! request is looked at.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use keyward_http::request::Peer;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+/// Connections of one listener at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 10_000;
+/// For how long a connection may be silent, before its first request and between two.
+const HEAD_PATIENCE: Duration = Duration::from_secs(75);
+/// The longest head of a request.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// For how long requests that were begun may go on after the order to stop.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A TCP listener whose connections send small answers at once.
+pub(crate) struct Tcp(pub(crate) TcpListener);
+
+impl Listener for Tcp {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        // Without it an answer could wait for the acknowledgement of the one before; failing changes only the time.
+        let _ = stream.set_nodelay(true);
+        (stream, address)
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// The socket in the data folder.
+pub(crate) struct Local(pub(crate) UnixListener);
+
+impl Listener for Local {
+    type Io = UnixStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (UnixStream, ()) {
+        let (stream, _) = Listener::accept(&mut self.0).await;
+        (stream, ())
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Who a connection is from, as far as the kind of listener can say.
+pub(crate) trait FromAddress {
+    fn address(&self) -> Option<IpAddr>;
+}
+
+impl FromAddress for SocketAddr {
+    fn address(&self) -> Option<IpAddr> {
+        Some(self.ip())
+    }
+}
+
+impl FromAddress for () {
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+}
+
+/// Serves until `stop`, then lets what was begun come to its end.
+pub(crate) async fn serve<L>(mut listener: L, router: Router, stop: CancellationToken)
+where
+    L: Listener,
+    L::Addr: FromAddress,
+{
+    let graceful = GracefulShutdown::new();
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(MAX_HEAD_BYTES);
+    loop {
+        let accepted = async {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, (stream, from)) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        let peer = from.address().map(Peer);
+        let router = router.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            let mut router = router.clone();
+            async move { Ok::<_, Infallible>(answer(router.call(request.map(Body::new)).await)) }
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            let _permit = permit;
+            // A client that goes away in the middle is its own business.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_PATIENCE, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some requests did not end in time and are cut off");
+    }
+}
+
+fn answer(outcome: Result<axum::response::Response, Infallible>) -> axum::response::Response {
+    match outcome {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

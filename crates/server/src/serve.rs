@@ -1,0 +1,262 @@
+//! `keyward serve`: puts the parts together, runs them, and takes them apart again in the opposite order.
+//!
+//! Start: folder and its lock, keyring, database and its migrations, engine, listeners. What is refused is refused before
+//! anything listens. Stop (SIGTERM or Ctrl-C): no new connections, begun requests come to their end, begun writes too,
+//! then the database closes. A second signal ends the process at once.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::routing::get;
+use keyward_engine::{Engine, EngineOptions, StartError};
+use keyward_http::health::{self, Detail};
+use keyward_http::management::{self, Management};
+use keyward_http::site::{SharedSite, Site};
+use keyward_http::{pages, routes, verify};
+use keyward_store::Store;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::configuration::{DatabaseChoice, Place, ServeSettings};
+use crate::data_folder::{DataFolder, Lock, write_private};
+use crate::keyring_file::KeyringFile;
+use crate::listener::{self, Local, Tcp};
+
+/// The program's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A server that serves.
+pub(crate) struct Server {
+    site: SharedSite,
+    listening: SocketAddr,
+    folder: DataFolder,
+    listeners: JoinSet<()>,
+    stop: CancellationToken,
+    _lock: Lock,
+}
+
+/// Runs a server until it is told to stop.
+pub(crate) async fn run(place: &Place, settings: &ServeSettings) -> Result<()> {
+    Server::start(place, settings).await?.until_stopped().await
+}
+
+/// The engine of an installation, for a server or for a command that works without one. The lock must be held.
+pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<(Engine, KeyringFile)> {
+    let file = KeyringFile::of(place);
+    let keyring = file.load_or_make(place)?;
+    let store = open_store(place).await?;
+    store
+        .migrate()
+        .await
+        .context("could not bring the database up to date")?;
+    let options = EngineOptions {
+        store,
+        keyring,
+        clock: Arc::new(SystemClock),
+        cache_capacity,
+    };
+    let engine = Engine::start(options)
+        .await
+        .map_err(|error| explain(error, place, &file))?;
+    Ok((engine, file))
+}
+
+/// Opens the database.
+pub(crate) async fn open_store(place: &Place) -> Result<Store> {
+    let choice = place.database();
+    if let DatabaseChoice::Sqlite(_) = choice {
+        place.folder().make_database_file()?;
+    }
+    Store::open(&choice.for_store())
+        .await
+        .with_context(|| format!("could not open the database `{}`", choice.shown()))
+}
+
+/// What a person can do about an engine that does not start.
+fn explain(error: StartError, place: &Place, file: &KeyringFile) -> anyhow::Error {
+    let hint = match &error {
+        StartError::OtherKeyring { .. } | StartError::ChangedKeyring(_) | StartError::MissingVersion(_) => {
+            format!(
+                "`{}` is not the keyring of this database; put the right file there, or name it with KEYWARD_KEYRING_FILE",
+                file.path().display()
+            )
+        }
+        StartError::NotTheWriter => {
+            "another Keyward process works with this PostgreSQL database, and this version \
+                                     serves one database from one process; stop the other one first"
+                .to_owned()
+        }
+        _ => format!("could not start with the database `{}`", place.database().shown()),
+    };
+    anyhow::Error::new(error).context(hint)
+}
+
+impl Server {
+    pub(crate) async fn start(place: &Place, settings: &ServeSettings) -> Result<Self> {
+        let folder = place.folder();
+        folder.prepare()?;
+        let lock = folder.lock()?;
+        let metrics = PrometheusBuilder::new()
+            .install_recorder()
+            .context("could not start the metrics")?;
+        let (engine, keyring_file) = open_engine(place, settings.cache_keys).await?;
+        let started = Self::listen(folder, lock, settings, engine.clone(), keyring_file, metrics).await;
+        if started.is_err() {
+            engine.shut_down().await;
+        }
+        started
+    }
+
+    async fn listen(
+        folder: DataFolder,
+        lock: Lock,
+        settings: &ServeSettings,
+        engine: Engine,
+        keyring_file: KeyringFile,
+        metrics: PrometheusHandle,
+    ) -> Result<Self> {
+        let public = bind(settings.listen, "--listen").await?;
+        let listening = public.local_addr().context("a listener has no address")?;
+        let admin = bind(settings.admin_listen, "--admin-listen").await?;
+        let admin_listening = admin.local_addr().context("a listener has no address")?;
+        let socket = bind_socket(&folder)?;
+        let public_url = match &settings.public_url {
+            Some(url) => url.as_str().to_owned(),
+            None => format!("http://localhost:{}", listening.port()),
+        };
+        let site: SharedSite = Arc::new(Site {
+            engine,
+            public_url: public_url.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+        });
+        let management = Arc::new(Management {
+            site: Arc::clone(&site),
+            save_keyring: Box::new(move |keyring| keyring_file.save(keyring)),
+            version: VERSION,
+        });
+        let stop = CancellationToken::new();
+        let mut listeners = JoinSet::new();
+        listeners.spawn(listener::serve(Tcp(public), public_router(&site), stop.clone()));
+        listeners.spawn(listener::serve(
+            Tcp(admin),
+            admin_router(&site, metrics),
+            stop.clone(),
+        ));
+        listeners.spawn(listener::serve(
+            Local(socket),
+            management::router(management),
+            stop.clone(),
+        ));
+        write_private(&folder.listen_address(), &format!("{listening}\n"))
+            .context("could not write where the server listens")?;
+        tracing::info!(
+            version = VERSION,
+            database = site.engine.store().kind(),
+            listen = %listening,
+            admin_listen = %admin_listening,
+            public_url,
+            "keyward serves"
+        );
+        Ok(Self {
+            site,
+            listening,
+            folder,
+            listeners,
+            stop,
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn site(&self) -> &SharedSite {
+        &self.site
+    }
+
+    /// Runs until a signal comes, then takes everything apart.
+    pub(crate) async fn until_stopped(mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("could not wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for signals")?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("stopping: Ctrl-C"),
+            // A listener ends by itself only by a panic, which was logged.
+            _ = self.listeners.join_next() => tracing::error!(listen = %self.listening, "a listener ended"),
+        }
+        let site = Arc::clone(&self.site);
+        let taken_apart = async {
+            self.stop.cancel();
+            while self.listeners.join_next().await.is_some() {}
+            site.engine.shut_down().await;
+        };
+        tokio::select! {
+            () = taken_apart => tracing::info!("stopped"),
+            _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+            _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+        }
+        // Whoever looks for a server finds none; a file that is left misleads nobody for long.
+        let _ = fs::remove_file(self.folder.listen_address());
+        let _ = fs::remove_file(self.folder.socket());
+        Ok(())
+    }
+}
+
+fn public_router(site: &SharedSite) -> Router {
+    Router::new()
+        .merge(verify::routes())
+        .merge(keyward_vi::router())
+        .merge(pages::routes())
+        .merge(health::routes(Detail::Status))
+        .fallback(routes::no_such_route)
+        .method_not_allowed_fallback(routes::method_not_allowed)
+        .with_state(Arc::clone(site))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the admin listener has no keys and no permissions; who reaches it is the operator's choice"
+)]
+fn admin_router(site: &SharedSite, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route(
+            "/metrics",
+            get(move || {
+                let text = metrics.render();
+                async move { ([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
+            }),
+        )
+        .merge(health::routes(Detail::Reason))
+        .fallback(routes::no_such_route)
+        .method_not_allowed_fallback(routes::method_not_allowed)
+        .with_state(Arc::clone(site))
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("could not listen on {address}; is another server there? Choose another address with {flag}")
+    })
+}
+
+/// The lock is held, so a socket file that is there belongs to nobody.
+fn bind_socket(folder: &DataFolder) -> Result<UnixListener> {
+    let path = folder.socket();
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error)
+                .with_context(|| format!("could not remove the old socket `{}`", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)
+        .with_context(|| format!("could not make the socket `{}`", path.display()))?;
+    // The folder is private already; this keeps the socket so if somebody opens the folder later.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("could not close the socket `{}` to others", path.display()))?;
+    Ok(listener)
+}
