@@ -9,6 +9,7 @@ use keyward_core::access::Visible;
 use keyward_core::audit::{Detail, Event};
 use keyward_core::decision::{OrganizationClaim, Purpose, Question, decide};
 use keyward_core::ids::DatasetId;
+use keyward_core::operation::Operation;
 use keyward_core::refusal::Refusal;
 use keyward_core::resource::ResourceType;
 use keyward_store::Tx;
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::context::Context;
-use crate::edit_organization::merge_attributes;
+use crate::edit_organization::{merge_attributes, merge_preference};
 use crate::error::EngineError;
 use crate::permit::Permit;
 use crate::sealing;
@@ -127,16 +128,29 @@ impl Engine {
         after: &str,
         limit: u32,
     ) -> Result<Page<Dataset>, EngineError> {
-        let filter = match permit.visible(ResourceType::Dataset) {
-            Visible::All => DatasetFilter::All,
-            Visible::Only(ids) => DatasetFilter::Only(ids.into_iter().map(ToString::to_string).collect()),
-        };
+        let filter = filter_of(permit.visible(ResourceType::Dataset));
         let rows = self
             .inner
             .store
             .list_datasets(permit.organization_id(), &filter, after, i64::from(limit) + 1)
             .await?;
         Ok(Page::cut(rows, limit, |dataset| dataset.id.to_string()))
+    }
+
+    /// The first ids of those datasets that the permit's key may read, whatever the permit itself is for.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn list_readable_dataset_ids(
+        &self,
+        permit: &Permit,
+        limit: u32,
+    ) -> Result<Vec<DatasetId>, EngineError> {
+        let access = permit.identity().access();
+        let filter = filter_of(access.visible(Operation::DatasetRead, ResourceType::Dataset));
+        let store = &self.inner.store;
+        let ids = store.list_dataset_ids(permit.organization_id(), &filter, i64::from(limit));
+        Ok(ids.await?)
     }
 
     /// One dataset.
@@ -200,11 +214,11 @@ impl Engine {
         }
         if let Some(preference) = edit.preference {
             detail = detail.fact("preference", preference.keys().cloned().collect::<Vec<_>>());
-            dataset.preference.extend(preference);
+            merge_preference(&mut dataset.preference, preference)?;
         }
         if !edit.attributes.is_empty() {
             detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
-            merge_attributes(&mut dataset.attributes, edit.attributes);
+            merge_attributes(&mut dataset.attributes, edit.attributes)?;
         }
         dataset.updated_at = self.now();
         tx.update_dataset(&dataset).await?;
@@ -322,5 +336,12 @@ impl Engine {
             address: permit.address,
             now: self.now(),
         }
+    }
+}
+
+fn filter_of(visible: Visible<'_>) -> DatasetFilter {
+    match visible {
+        Visible::All => DatasetFilter::All,
+        Visible::Only(ids) => DatasetFilter::Only(ids.into_iter().map(ToString::to_string).collect()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyward_core::audit::{Detail, Event};
+use keyward_core::field::FieldProblem;
 use keyward_core::time::Timestamp;
 use keyward_store::organizations::Organization;
 use serde_json::{Map, Value};
@@ -12,6 +13,9 @@ use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::permit::Permit;
+
+/// Most preferences, and most attributes, that one thing keeps: edits add up, and a row must not grow without an end.
+pub const MAX_ENTRIES: usize = 100;
 
 /// What is to be changed; absent fields stay.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,7 +31,7 @@ pub struct OrganizationEdit {
 }
 
 impl Engine {
-    /// Edits the permit's organization.
+    /// Edits the permit's organization; an edit of nothing changes nothing, not even its version.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -37,6 +41,9 @@ impl Engine {
         context: &Context,
         edit: OrganizationEdit,
     ) -> Result<Organization, EngineError> {
+        if edit == OrganizationEdit::default() {
+            return self.show_organization(permit.organization_id()).await;
+        }
         let now = self.now();
         let mut tx = self.inner.store.begin().await?;
         self.confirm_permit(&mut tx, permit).await?;
@@ -54,11 +61,11 @@ impl Engine {
         }
         if let Some(preference) = edit.preference {
             detail = detail.fact("preference", preference.keys().cloned().collect::<Vec<_>>());
-            organization.preference.extend(preference);
+            merge_preference(&mut organization.preference, preference)?;
         }
         if !edit.attributes.is_empty() {
             detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
-            merge_attributes(&mut organization.attributes, edit.attributes);
+            merge_attributes(&mut organization.attributes, edit.attributes)?;
         }
         organization.updated_at = now;
         tx.update_organization(&organization).await?;
@@ -76,15 +83,37 @@ impl Engine {
     }
 }
 
+/// Adds and replaces preferences.
+pub(crate) fn merge_preference(
+    preference: &mut Map<String, Value>,
+    edits: Map<String, Value>,
+) -> Result<(), EngineError> {
+    preference.extend(edits);
+    check_count("preference", preference.len())
+}
+
 /// Adds, replaces and removes attributes.
 pub(crate) fn merge_attributes(
     attributes: &mut BTreeMap<String, String>,
     edits: BTreeMap<String, Option<String>>,
-) {
+) -> Result<(), EngineError> {
     for (name, value) in edits {
         match value {
             Some(value) => attributes.insert(name, value),
             None => attributes.remove(&name),
         };
     }
+    check_count("metadata.attributes", attributes.len())
+}
+
+fn check_count(field: &str, count: usize) -> Result<(), EngineError> {
+    if count <= MAX_ENTRIES {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(vec![FieldProblem {
+        field: field.to_owned(),
+        message: format!(
+            "with those that are there already it would be {count} entries; at most {MAX_ENTRIES}"
+        ),
+    }]))
 }

@@ -84,6 +84,32 @@ pub enum DatasetFilter {
     Only(Vec<String>),
 }
 
+impl DatasetFilter {
+    /// Whether no dataset passes; an empty list is not valid SQL.
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Only(ids) if ids.is_empty())
+    }
+}
+
+/// Goes on with the conditions of a list after `organization_id = `; a macro, because the builder's type is the
+/// database's.
+macro_rules! push_filtered {
+    ($query:ident, $organization:expr, $filter:expr, $after:expr) => {
+        $query
+            .push_bind($organization.as_str())
+            .push(" AND id > ")
+            .push_bind($after);
+        if let DatasetFilter::Only(ids) = $filter {
+            $query.push(" AND id IN (");
+            let mut list = $query.separated(", ");
+            for id in ids {
+                list.push_bind(id);
+            }
+            $query.push(")");
+        }
+    };
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     organization_id: String,
@@ -158,24 +184,39 @@ impl Store {
         after: &str,
         limit: i64,
     ) -> Result<Vec<Dataset>, StoreError> {
-        if matches!(filter, DatasetFilter::Only(ids) if ids.is_empty()) {
+        if filter.is_nothing() {
             return Ok(Vec::new());
         }
         let rows = on_read!(self, on => {
             let mut query = QueryBuilder::new(format!("SELECT {COLUMNS} FROM dataset WHERE organization_id = "));
-            query.push_bind(organization.as_str()).push(" AND id > ").push_bind(after);
-            if let DatasetFilter::Only(ids) = filter {
-                query.push(" AND id IN (");
-                let mut list = query.separated(", ");
-                for id in ids {
-                    list.push_bind(id);
-                }
-                query.push(")");
-            }
+            push_filtered!(query, organization, filter, after);
             query.push(" ORDER BY id LIMIT ").push_bind(limit);
             query.build_query_as::<Row>().fetch_all(on).await
         })?;
         rows.into_iter().map(Dataset::try_from).collect()
+    }
+
+    /// The first ids of an organization's datasets, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_dataset_ids(
+        &self,
+        organization: &OrganizationId,
+        filter: &DatasetFilter,
+        limit: i64,
+    ) -> Result<Vec<DatasetId>, StoreError> {
+        if filter.is_nothing() {
+            return Ok(Vec::new());
+        }
+        let ids = on_read!(self, on => {
+            let mut query = QueryBuilder::new("SELECT id FROM dataset WHERE organization_id = ");
+            push_filtered!(query, organization, filter, "");
+            query.push(" ORDER BY id LIMIT ").push_bind(limit);
+            query.build_query_scalar::<String>().fetch_all(on).await
+        })?;
+        let read = |id: String| id.parse().map_err(|_| StoreError::Unreadable { what: "dataset" });
+        ids.into_iter().map(read).collect()
     }
 
     /// What is left of a deleted dataset.

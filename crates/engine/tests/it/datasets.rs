@@ -4,7 +4,7 @@ use keyward_core::access::Permission;
 use keyward_core::operation::Operation;
 use keyward_core::refusal::{Code, Refusal};
 use keyward_core::resource::ResourceType::Dataset;
-use keyward_core::scope::ScopeSet;
+use keyward_core::scope::{Scope, ScopeSet};
 use keyward_engine::EngineError;
 use keyward_engine::datasets::{DatasetEdit, NewDataset};
 use keyward_engine::edit_organization::OrganizationEdit;
@@ -117,6 +117,13 @@ async fn datasets_are_made_edited_and_deleted(kind: Kind) {
         edited
     );
     assert_eq!((edited.version, edited.name.as_str()), (2, "Renamed"));
+    let nothing = OrganizationEdit::default();
+    let unchanged = test
+        .engine
+        .edit_organization(&organize, &context(), nothing)
+        .await
+        .unwrap();
+    assert_eq!(unchanged, edited);
     let chain = test.engine.store().list_audit("org-1", 0, 100).await.unwrap();
     assert_eq!(chain.last().unwrap().action, "organization.edit");
     assert!(
@@ -166,6 +173,65 @@ async fn a_restricted_key_sees_what_its_rules_name(kind: Kind) {
         )
         .await;
     assert_eq!(refused.unwrap_err().code(), Code::ResourceNotPermitted);
+
+    let other = ScopeSet::NONE.with(Scope::Training);
+    let training = test.key(&organization, other, Permission::Full).await;
+    for (key, expected) in [(&full, &ids[..]), (&narrow, &ids[1..2]), (&training, &[])] {
+        let look = (Operation::OrganizationRead, OwnedResource::Organization);
+        let look = test.permit(key.value.reveal(), look.0, look.1).await.unwrap();
+        let readable = test.engine.list_readable_dataset_ids(&look, 10).await.unwrap();
+        assert_eq!(readable, expected);
+    }
+}
+
+/// Each edit is small; what they add up to is bounded too.
+async fn entries_do_not_add_up_beyond_the_bound(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let write = permit(&test, key.value.reveal(), Operation::DatasetWrite).await;
+    let organize = permit(&test, key.value.reveal(), Operation::OrganizationWrite).await;
+    let made = test.engine.create_dataset(&write, &context(), new("x")).await;
+    let id = made.unwrap().id;
+    let attributes = |range: std::ops::Range<usize>| -> BTreeMap<_, _> {
+        range
+            .map(|number| (format!("n{number}"), Some(String::new())))
+            .collect()
+    };
+    let preference = |range: std::ops::Range<usize>| {
+        let entries = range.map(|number| (format!("n{number}"), serde_json::Value::Bool(true)));
+        Some(entries.collect::<serde_json::Map<_, _>>())
+    };
+    // The dataset has two attributes already.
+    for (range, is_good) in [(0..98, true), (98..99, false), (0..98, true)] {
+        let edit = DatasetEdit {
+            attributes: attributes(range.clone()),
+            ..DatasetEdit::default()
+        };
+        let edited = test.engine.edit_dataset(&write, &context(), &id, edit).await;
+        assert_eq!(edited.is_ok(), is_good, "{range:?}");
+    }
+    for (range, is_good) in [(0..100, true), (100..101, false)] {
+        let edit = DatasetEdit {
+            preference: preference(range.clone()),
+            ..DatasetEdit::default()
+        };
+        let edited = test.engine.edit_dataset(&write, &context(), &id, edit).await;
+        assert_eq!(edited.is_ok(), is_good, "{range:?}");
+        let edit = OrganizationEdit {
+            preference: preference(range.clone()),
+            attributes: attributes(range.clone()),
+            ..OrganizationEdit::default()
+        };
+        let edited = test.engine.edit_organization(&organize, &context(), edit).await;
+        match edited {
+            Ok(_) => assert!(is_good),
+            Err(EngineError::Invalid(problems)) => assert_eq!(problems[0].field, "preference"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    let kept = test.engine.show_dataset(&write, &id).await.unwrap();
+    assert_eq!((kept.attributes.len(), kept.preference.len()), (100, 100));
 }
 
 async fn nothing_is_written_for_a_key_that_ended_meanwhile(kind: Kind) {
@@ -329,6 +395,7 @@ async fn a_write_that_is_dropped_is_rolled_back(kind: Kind) {
 on_both_databases!(
     datasets_are_made_edited_and_deleted,
     a_restricted_key_sees_what_its_rules_name,
+    entries_do_not_add_up_beyond_the_bound,
     nothing_is_written_for_a_key_that_ended_meanwhile,
     writes_and_the_deletion_of_their_key_do_not_block_each_other,
     a_write_that_is_dropped_is_rolled_back,

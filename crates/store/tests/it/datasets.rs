@@ -108,6 +108,17 @@ async fn lists_are_filtered_and_paged(kind: Kind) {
     // As many as the rules of a key can name.
     let many: Vec<String> = (0..5_000).map(|number| format!("d-{number}")).collect();
     assert_eq!(list(DatasetFilter::Only(many), "", 10).await.len(), 5);
+
+    let ids = async |filter: DatasetFilter, limit| {
+        let ids = store
+            .list_dataset_ids(&organization, &filter, limit)
+            .await
+            .unwrap();
+        ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(DatasetFilter::All, 2).await, ["d-1", "d-2"]);
+    assert_eq!(ids(only(&["d-5", "d-2", "d-9"]), 10).await, ["d-2", "d-5"]);
+    assert!(ids(only(&[]), 10).await.is_empty());
 }
 
 on_both_databases!(
