@@ -3,7 +3,7 @@
 //! Labels are closed enums, never ids. Without a recorder they count into nothing.
 
 use keyward_core::refusal::Code;
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 /// The counters.
 pub struct Metrics {
@@ -17,6 +17,22 @@ pub struct Metrics {
 impl Metrics {
     /// Registers the counters with the recorder that is in force now.
     pub fn register() -> Self {
+        describe_counter!(
+            "keyward_verify_total",
+            "Keys that were checked, by outcome: accepted, or the refusal's code."
+        );
+        describe_counter!(
+            "keyward_verify_loads_total",
+            "Checks that asked the database, because the key was not in memory or might not be answered from it."
+        );
+        describe_counter!(
+            "keyward_sealed_record_alarms_total",
+            "Sealed records that did not open: the database was changed by other means, or the keyring is wrong."
+        );
+        describe_gauge!(
+            "keyward_cached_keys",
+            "Keys in memory, as counted by the last readiness check."
+        );
         let refused = Code::ALL
             .iter()
             .map(|code| counter!("keyward_verify_total", "outcome" => code.name()))

@@ -124,25 +124,25 @@ pub struct KeywardProcess {
 impl KeywardProcess {
     /// Starts `keyward quickstart`.
     pub fn quickstart(installation: impl Into<Arc<Installation>>) -> Self {
-        Self::start("quickstart", installation.into())
+        Self::start(&["quickstart"], installation.into())
     }
 
     /// Starts `keyward serve`.
     pub fn serve(installation: impl Into<Arc<Installation>>) -> Self {
-        Self::start("serve", installation.into())
+        Self::start(&["serve"], installation.into())
     }
 
-    fn start(subcommand: &str, installation: Arc<Installation>) -> Self {
+    /// Starts `keyward serve` with more flags.
+    pub fn serve_with(installation: impl Into<Arc<Installation>>, flags: &[&str]) -> Self {
+        Self::start(&[&["serve"], flags].concat(), installation.into())
+    }
+
+    fn start(arguments: &[&str], installation: Arc<Installation>) -> Self {
         // What a killed process left there is not where the next one listens.
         drop(fs::remove_file(installation.address_file()));
+        let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let mut child = installation
-            .command(&[
-                subcommand,
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "127.0.0.1:0",
-            ])
+            .command(&[arguments, &ports].concat())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -180,6 +180,16 @@ impl KeywardProcess {
             let address = fs::read_to_string(&file).ok()?.trim().to_owned();
             TcpStream::connect(&address).ok().map(|_| address)
         })
+    }
+
+    /// Host and port of the admin listener, from the line that the server logs once it serves.
+    pub fn admin_address(&self) -> String {
+        let named = |text: &str| {
+            let (_, after) = text.split_once("admin_listen=")?;
+            after.split_whitespace().next().map(str::to_owned)
+        };
+        let found = self.stderr.wait_for(PATIENCE, named);
+        found.unwrap_or_else(|| panic!("the server did not log its admin listener\n{}", self.stderr()))
     }
 
     /// Waits for an end that the server chooses itself, such as refusing to start.

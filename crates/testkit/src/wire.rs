@@ -5,6 +5,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -67,6 +69,40 @@ pub fn exchange(address: &str, request: &str) -> Reply {
         .read_to_end(&mut answer)
         .expect("the server answers and closes the connection");
     parse(&String::from_utf8_lossy(&answer))
+}
+
+/// Sends `method path` with a JSON body over a Unix socket; `None` where the server ended before its answer was whole.
+pub fn manage(socket: &Path, method: &str, path: &str, body: &str) -> Option<Reply> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream
+        .write_all(management_request(method, path, body).as_bytes())
+        .ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let text = String::from_utf8_lossy(&answer);
+    let (head, received) = text.split_once("\r\n\r\n")?;
+    let promised = head.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("content-length:")
+            .map(str::to_owned)
+    })?;
+    (promised.trim().parse() == Ok(received.len())).then(|| parse(&text))
+}
+
+/// Sends the same request and goes away without reading anything of its answer.
+pub fn manage_and_leave(socket: &Path, method: &str, path: &str, body: &str) {
+    let mut stream = UnixStream::connect(socket).expect("the server listens on its socket");
+    stream
+        .write_all(management_request(method, path, body).as_bytes())
+        .expect("the server reads the request");
+}
+
+fn management_request(method: &str, path: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn parse(answer: &str) -> Reply {

@@ -8,8 +8,18 @@
     reason = "a test that cannot go on ends; the lints' exemption for tests does not reach functions beside them"
 )]
 
+mod backup;
+mod configuration;
+mod durability;
+mod health;
+mod keyring;
+mod keys;
+mod quickstart;
 mod raw_http;
 mod sdk;
+mod secrecy;
+mod start;
+mod support;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");
