@@ -212,6 +212,13 @@ impl Engine {
         &self.inner.cache
     }
 
+    /// Brings the gauges up to date; to be called before they are read.
+    pub fn refresh_gauges(&self) {
+        self.inner.metrics.cached_keys.set(self.inner.cache.len() as f64);
+        let is_held = self.inner.right.is_held();
+        self.inner.metrics.holds_right.set(f64::from(u8::from(is_held)));
+    }
+
     /// Whether the engine may write and answer from memory, and the database answers.
     ///
     /// # Errors
@@ -223,7 +230,6 @@ impl Engine {
         if !self.inner.right.is_held() {
             return Err("the right to write to the database is not held".to_owned());
         }
-        self.inner.metrics.cached_keys.set(self.inner.cache.len() as f64);
         self.inner.store.ping().await.map_err(|error| error.to_string())
     }
 }

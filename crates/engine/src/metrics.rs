@@ -12,6 +12,7 @@ pub struct Metrics {
     pub(crate) from_store: Counter,
     pub(crate) alarms: Counter,
     pub(crate) cached_keys: Gauge,
+    pub(crate) holds_right: Gauge,
 }
 
 impl Metrics {
@@ -29,10 +30,7 @@ impl Metrics {
             "keyward_sealed_record_alarms_total",
             "Sealed records that did not open: the database was changed by other means, or the keyring is wrong."
         );
-        describe_gauge!(
-            "keyward_cached_keys",
-            "Keys in memory, as counted by the last readiness check."
-        );
+        describe_gauge!("keyward_cached_keys", "Keys in memory.");
         let refused = Code::ALL
             .iter()
             .map(|code| counter!("keyward_verify_total", "outcome" => code.name()))
@@ -43,6 +41,7 @@ impl Metrics {
             from_store: counter!("keyward_verify_loads_total"),
             alarms: counter!("keyward_sealed_record_alarms_total"),
             cached_keys: gauge!("keyward_cached_keys"),
+            holds_right: gauge!("keyward_holds_right"),
         }
     }
 

@@ -223,10 +223,12 @@ fn public_router(site: &SharedSite) -> Router {
     reason = "the admin listener has no keys and no permissions; who reaches it is the operator's choice"
 )]
 fn admin_router(site: &SharedSite, metrics: PrometheusHandle) -> Router {
+    let shown = Arc::clone(site);
     Router::new()
         .route(
             "/metrics",
             get(move || {
+                shown.engine.refresh_gauges();
                 let text = metrics.render();
                 async move { ([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
             }),

@@ -28,6 +28,7 @@ fn health_readiness_and_metrics_are_answered_without_a_key() {
             "keyward_verify_total{outcome=\"accepted\"}",
             "keyward_verify_total{outcome=\"key_malformed\"} 1",
             "keyward_cached_keys 1",
+            "keyward_holds_right 1",
         ],
     );
     assert_eq!(
