@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use keyward_testkit::deadline::wait_for;
 use keyward_testkit::python::PYTHON_VARIABLE;
 use keyward_testkit::server::{Installation, KeywardProcess, quickstart};
 
@@ -22,7 +23,10 @@ fn the_snippet_pasted_into_a_shell_runs_the_official_client() {
         .expect("it lies in an environment");
     // What the snippet would install is there already, so that the test asks no registry.
     symlink(environment, folder.path().join("keyward-venv")).expect("a link can be made");
-    let pasted = keyward.stdout();
+    let pasted = wait_for("the whole snippet", || {
+        let text = keyward.stdout();
+        text.ends_with("\nEOF\n").then_some(text)
+    });
     let mut shell = Command::new("sh")
         .current_dir(folder.path())
         .env("HOME", folder.path())
@@ -60,7 +64,7 @@ fn run_again_it_uses_what_is_there_and_leaves_the_keys_line_out() {
     assert!(first.terminate().success());
     let mut second = KeywardProcess::quickstart(installation);
     let address = second.ready_address();
-    let printed = keyward_testkit::deadline::wait_for("the second snippet", || {
+    let printed = wait_for("the second snippet", || {
         let text = second.stdout();
         text.contains("--organization").then_some(text)
     });
