@@ -28,7 +28,13 @@ struct CodeRow {
     name: &'static str,
     status: u16,
     title: &'static str,
-    remedy: &'static str,
+    remedy: Vec<Words>,
+}
+
+/// A run of words; what stands in backticks is code.
+struct Words {
+    text: &'static str,
+    is_code: bool,
 }
 
 #[derive(Template)]
@@ -130,7 +136,7 @@ fn key_row(code: Code) -> CodeRow {
         name: code.name(),
         status: code.status(),
         title: code.title(),
-        remedy: code.remedy(),
+        remedy: words(code.remedy()),
     }
 }
 
@@ -139,8 +145,18 @@ fn request_row(code: RequestCode) -> CodeRow {
         name: code.name(),
         status: code.status(),
         title: code.title(),
-        remedy: code.remedy(),
+        remedy: words(code.remedy()),
     }
+}
+
+fn words(text: &'static str) -> Vec<Words> {
+    let parts = text.split('`').enumerate();
+    parts
+        .map(|(at, text)| Words {
+            text,
+            is_code: at % 2 == 1,
+        })
+        .collect()
 }
 
 fn page(site: &Site, request: Request, render: impl FnOnce() -> Result<String, Problem>) -> Response {
