@@ -15,14 +15,14 @@ const CANCEL: &str = ":cancel";
 
 /// Answers `not_available_here`.
 pub(crate) async fn refuse(_: Permit, endpoint: &Endpoint) -> Result<Response, Problem> {
-    Err(not_available(endpoint))
+    Err(not_available(endpoint, ""))
 }
 
 /// Answers a request to the segment of a session: its cancellation is not available, and anything else is no address.
 pub(crate) async fn refuse_cancel(_: Permit, call: Call, endpoint: &Endpoint) -> Result<Response, Problem> {
     let session = call.path("session").strip_suffix(CANCEL);
     if session.is_some_and(|session| !session.is_empty()) {
-        Err(not_available(endpoint))
+        Err(not_available(endpoint, CANCEL))
     } else {
         Err(Problem::new(
             RequestCode::NoSuchRoute,
@@ -33,11 +33,11 @@ pub(crate) async fn refuse_cancel(_: Permit, call: Call, endpoint: &Endpoint) ->
     }
 }
 
-fn not_available(endpoint: &Endpoint) -> Problem {
+fn not_available(endpoint: &Endpoint, suffix: &str) -> Problem {
     Problem::new(
         RequestCode::NotAvailableHere,
         format!(
-            "`{} {}` is not available on this server yet; the secret key may use it, so there is nothing to change \
+            "`{} {}{suffix}` is not available on this server yet; the secret key may use it, so there is nothing to change \
              about the key",
             endpoint.verb.name(),
             endpoint.path
