@@ -99,12 +99,21 @@ impl Fields {
         }
     }
 
-    /// Takes a text that must be there.
-    pub fn required_text(&mut self, name: &str) -> Option<String> {
-        let is_there = self.values.get(name).is_some_and(|value| !value.is_null());
-        if !is_there {
+    /// Whether a field is there and not null. To be asked before it is taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Notes a problem if a field is absent or null. To be asked before it is taken.
+    pub fn require(&mut self, name: &str) {
+        if !self.has(name) {
             self.problem(name, "is required");
         }
+    }
+
+    /// Takes a text that must be there.
+    pub fn required_text(&mut self, name: &str) -> Option<String> {
+        self.require(name);
         self.text(name)
     }
 
@@ -247,7 +256,8 @@ impl Fields {
     }
 }
 
-fn bounded(mut problems: Vec<FieldProblem>) -> Vec<FieldProblem> {
+/// As many problems as are reported of one request.
+pub(crate) fn bounded(mut problems: Vec<FieldProblem>) -> Vec<FieldProblem> {
     problems.truncate(MAX_PROBLEMS);
     problems
 }

@@ -8,7 +8,7 @@ use keyward_core::condition::{AddressRule, Conditions, MAX_NETWORKS};
 use keyward_core::environment::Environment;
 use keyward_core::field::FieldProblem;
 use keyward_core::level::PermissionLevel;
-use keyward_core::new_key::KeyDraft;
+use keyward_core::new_key::{CreationPolicy, KeyDraft, NewKey};
 use keyward_core::record::Key;
 use keyward_core::rule::{MAX_PATTERNS, MAX_RULES, OperationPattern, ResourcePattern, Rule};
 use keyward_core::scope::{Scope, ScopeSet};
@@ -16,7 +16,7 @@ use keyward_core::state::{DeleteReason, KeyState};
 use keyward_core::time::{Timestamp, parse_duration_ms};
 use serde::{Deserialize, Serialize};
 
-use crate::fields::{Fields, kind_of};
+use crate::fields::{Fields, bounded, kind_of};
 use crate::moment;
 
 /// Reads a request for a key: `name`, `description`, `environment`, `scopes`, `level`, `rules`, `not_before`,
@@ -24,7 +24,8 @@ use crate::moment;
 /// environment all three scopes and Full.
 ///
 /// # Errors
-/// Every problem that shows without the organization's policy; the engine finds the others.
+/// Every problem that shows without the organization's policy, whether a field can't be read or holds what no key may
+/// have; the engine finds the others.
 pub fn read_draft(mut fields: Fields, now: Timestamp) -> Result<KeyDraft, Vec<FieldProblem>> {
     let name = fields.required_text("name").unwrap_or_default();
     let description = fields.text("description").unwrap_or_default();
@@ -65,15 +66,54 @@ pub fn read_draft(mut fields: Fields, now: Timestamp) -> Result<KeyDraft, Vec<Fi
             }
         }
     };
+    let ends_after_a_span = fields.has("expires_in") && !fields.has("expires_at");
     let conditions = read_conditions(&mut fields, now);
-    fields.finish_strictly(KeyDraft {
+    let draft = KeyDraft {
         name,
         description,
         environment,
         scopes,
         permission,
         conditions,
+    };
+    let mut amiss = NewKey::check(draft.clone(), NO_POLICY, now)
+        .err()
+        .unwrap_or_default();
+    for problem in &mut amiss {
+        if ends_after_a_span && problem.field == "expires_at" {
+            // The field that the request has.
+            problem.field = "expires_in".to_owned();
+        }
+    }
+    match fields.finish_strictly(draft) {
+        Ok(draft) if amiss.is_empty() => Ok(draft),
+        Ok(_) => Err(bounded(amiss)),
+        Err(mut unread) => {
+            amiss.retain(|problem| !rests_on_any(&unread, &problem.field));
+            unread.append(&mut amiss);
+            Err(bounded(unread))
+        }
+    }
+}
+
+/// The organization's policy is the engine's to know.
+const NO_POLICY: CreationPolicy = CreationPolicy {
+    max_lifetime_ms: None,
+};
+
+/// Whether what is said of a field was found by what stands in the place of a field that could not be read: of that one
+/// enough was said already.
+fn rests_on_any(unread: &[FieldProblem], field: &str) -> bool {
+    let field = field_of_request(field);
+    unread.iter().any(|problem| {
+        let unread = field_of_request(&problem.field);
+        unread == field || (unread == "scopes" && matches!(field, "level" | "rules"))
     })
+}
+
+/// `rules` of `rules[0].operations[1]`.
+fn field_of_request(path: &str) -> &str {
+    path.split(['[', '.']).next().unwrap_or(path)
 }
 
 fn read_conditions(fields: &mut Fields, now: Timestamp) -> Conditions {
@@ -120,14 +160,10 @@ fn read_rules(fields: &mut Fields) -> Option<Vec<Rule>> {
             continue;
         };
         let mut rule = Fields::of_object(values, path);
+        rule.require("operations");
         let operations = rule.parsed_list("operations", MAX_PATTERNS, str::parse::<OperationPattern>);
+        rule.require("resources");
         let resources = rule.parsed_list("resources", MAX_PATTERNS, str::parse::<ResourcePattern>);
-        if operations.is_none() && rule.is_good() {
-            rule.problem("operations", "is required");
-        }
-        if resources.is_none() && rule.is_good() {
-            rule.problem("resources", "is required");
-        }
         let read = Rule {
             operations: operations.unwrap_or_default(),
             resources: resources.unwrap_or_default(),
@@ -328,8 +364,11 @@ mod tests {
             (draft.scopes, draft.permission),
             (ScopeSet::ALL, Permission::ReadOnly)
         );
-        let draft = read(r#"{"name": "a", "environment": "ci-cd"}"#).unwrap();
-        assert_eq!(draft.scopes, ScopeSet::NONE, "somebody has to choose");
+        assert_eq!(
+            problems(r#"{"name": "a", "environment": "ci-cd"}"#),
+            ["scopes"],
+            "somebody has to choose"
+        );
         let draft =
             read(r#"{"name": "a", "environment": "ci_cd", "scopes": ["dataset"], "level": "full"}"#).unwrap();
         assert_eq!(draft.scopes, ScopeSet::NONE.with(Scope::Dataset));
@@ -360,6 +399,7 @@ mod tests {
                 "scopes[1]",
                 "level",
                 "rules[0].operations[0]",
+                "rules[0].resources",
                 "rules[1]",
                 "expires_at",
                 "expires_in",
@@ -370,12 +410,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_good_comes_together_with_what_can_not_be_read() {
+        let body = r#"{"name": "", "level": "god", "scopes": [], "allowed_addresses": [], "admin": true}"#;
+        assert_eq!(
+            problems(body),
+            ["level", "admin", "name", "allowed_addresses", "scopes"]
+        );
+        // Nothing is said of what stands in for a field that could not be read.
+        let rules = r#""rules": [{"operations": ["dataset.read"], "resources": ["*"]}]"#;
+        let body = format!(r#"{{"name": 1, "environment": "ci_cd", "scopes": ["root"], {rules}}}"#);
+        assert_eq!(problems(&body), ["name", "scopes[0]"]);
+        // A rule is refused entry by entry, but not without end.
+        let entries = vec![r#""training.read""#; MAX_PATTERNS].join(",");
+        let rule = format!(r#"{{"operations": [{entries}], "resources": ["*"]}}"#);
+        let rules = vec![rule; MAX_RULES].join(",");
+        let body = format!(r#"{{"name": "a", "scopes": ["dataset"], "rules": [{rules}]}}"#);
+        assert_eq!(problems(&body).len(), 100);
+    }
+
+    #[test]
     fn an_expiry_is_a_moment_or_a_span_from_now() {
         let draft = read(r#"{"name": "a", "expires_in": "2s"}"#).unwrap();
         assert_eq!(draft.conditions.expires_at, Some(NOW.plus_ms(2_000)));
         assert_eq!(
             problems(r#"{"name": "a", "expires_in": "2s", "expires_at": "2027-01-01T00:00:00Z"}"#),
             ["expires_in"]
+        );
+        assert_eq!(
+            problems(r#"{"name": "a", "expires_in": "99999999999d"}"#),
+            ["expires_in"],
+            "too far away, and named as it was asked for"
         );
     }
 }

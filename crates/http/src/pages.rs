@@ -5,6 +5,7 @@
 
 use askama::Template;
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::get;
@@ -101,8 +102,12 @@ async fn errors(State(site): State<SharedSite>, request: Request) -> Response {
     })
 }
 
-async fn error(State(site): State<SharedSite>, Path(name): Path<String>, request: Request) -> Response {
+/// A path parameter, or why there is none: the framework's own answer would be no problem document.
+type PathText = Result<Path<String>, PathRejection>;
+
+async fn error(State(site): State<SharedSite>, name: PathText, request: Request) -> Response {
     page(&site, request, || {
+        let name = text_of(name)?;
         let of_key = Code::ALL
             .iter()
             .find(|code| code.name() == name)
@@ -120,15 +125,22 @@ async fn error(State(site): State<SharedSite>, Path(name): Path<String>, request
     })
 }
 
-async fn secret_keys(State(site): State<SharedSite>, Path(id): Path<String>, request: Request) -> Response {
+async fn secret_keys(State(site): State<SharedSite>, id: PathText, request: Request) -> Response {
     page(&site, request, || {
-        let id: OrganizationId = id.parse().map_err(|_| Problem::not_found("organization"))?;
+        let id: OrganizationId = text_of(id)?
+            .parse()
+            .map_err(|_| Problem::not_found("organization"))?;
         let page = SecretKeysPage {
             organization: id.as_str(),
             public_url: &site.public_url,
         };
         page.render().map_err(|error| Problem::internal(&error))
     })
+}
+
+fn text_of(path: PathText) -> Result<String, Problem> {
+    let read = path.map(|Path(text)| text);
+    read.map_err(|_| Problem::new(RequestCode::NoSuchRoute, "the path is not UTF-8; check it"))
 }
 
 fn key_row(code: Code) -> CodeRow {

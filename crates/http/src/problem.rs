@@ -12,6 +12,7 @@ use keyward_api::moment;
 use keyward_api::problem::{CONTENT_TYPE, ProblemDocument, RequestCode};
 use keyward_core::field::FieldProblem;
 use keyward_core::ids::RequestId;
+use keyward_core::mask::mask_keys;
 use keyward_core::refusal::{Code, Refusal};
 use keyward_engine::EngineError;
 
@@ -153,6 +154,13 @@ impl Problem {
                 (code.title(), message, errors, None, retry_after)
             }
         };
+        // A message may say back what was sent, and people paste keys into wrong fields.
+        let masked = |text: &str| mask_keys(text, site.engine.prefix().as_str()).into_owned();
+        let message = masked(&message);
+        let errors = errors.iter().map(|error| FieldProblem {
+            field: masked(&error.field),
+            message: masked(&error.message),
+        });
         let document = ProblemDocument {
             type_uri: site.help_url(code),
             title: title.to_owned(),
@@ -161,7 +169,7 @@ impl Problem {
             message,
             code: code.to_owned(),
             trace_id: request.id.to_string(),
-            errors: errors.into_iter().map(Into::into).collect(),
+            errors: errors.map(Into::into).collect(),
         };
         // Texts and numbers always serialise.
         let body = serde_json::to_vec(&document).unwrap_or_default();

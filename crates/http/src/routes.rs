@@ -156,11 +156,11 @@ where
             path,
             body,
         };
-        // A panic is a defect and must not look like a network failure to the caller.
-        match AssertUnwindSafe(handler(permit, call)).catch_unwind().await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Problem::internal(&Panicked)),
-        }
+        // A panic is a defect and must not look like a network failure to the caller. The call itself is inside, too: a
+        // handler need not be an `async fn`, and may panic before it has a future.
+        let answering = AssertUnwindSafe(async { handler(permit, call).await });
+        let answered = answering.catch_unwind().await;
+        answered.unwrap_or_else(|_| Err(Problem::internal(&Panicked)))
     }
     .await;
     match outcome {

@@ -53,8 +53,15 @@ pub async fn verify(site: &Site, request: Request) -> Response {
         Ok(response) => response,
         Err(refusal) => {
             let info = RequestInfo::of(site, &parts);
-            // Whoever guesses keys must not be able to fill the log; what needs a person is logged where it is found.
-            tracing::debug!(request.id = %info.id, outcome = refusal.code().name(), "a key was refused");
+            let outcome = refusal.code().name();
+            if refusal == Refusal::StoreUnavailable {
+                // The cause is logged where it is found, without the trace id that the caller was told to name. Only the
+                // id of a key of ours leads to a look-up, so that guessing fills no log.
+                tracing::warn!(request.id = %info.id, outcome, "a key could not be checked");
+            } else {
+                // Whoever guesses keys must not be able to fill the log.
+                tracing::debug!(request.id = %info.id, outcome, "a key was refused");
+            }
             Problem::from(refusal).into_response(site, &info)
         }
     }

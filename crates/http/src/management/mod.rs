@@ -164,9 +164,8 @@ where
             management: Arc::clone(&management),
             body,
         };
-        let answered = AssertUnwindSafe(handler(administrator, call))
-            .catch_unwind()
-            .await;
+        let answering = AssertUnwindSafe(async { handler(administrator, call).await });
+        let answered = answering.catch_unwind().await;
         answered.unwrap_or_else(|_| Err(Problem::internal(&crate::routes::Panicked)))
     }
     .await;
