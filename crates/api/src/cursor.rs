@@ -24,7 +24,7 @@ pub fn write(list: &str, position: &str) -> String {
 /// The position in a cursor of `list`.
 ///
 /// # Errors
-/// [`CursorRefused`] for anything that [`write`] did not make for this list.
+/// [`CursorRefused`] for anything that [`write()`] did not make for this list.
 pub fn read(list: &str, cursor: &str) -> Result<String, CursorRefused> {
     if cursor.len() > MAX_LENGTH {
         return Err(CursorRefused);

@@ -1,7 +1,7 @@
 //! The management API: organizations, keys, the keyring, what a restore left held.
 //!
 //! It is served on the Unix socket in the data folder, whose file mode says who may connect; whoever connects acts as the
-//! local administrator. It is on no network listener. Routes are added by [`ManagementRoutes::add`] alone, and a handler's
+//! local administrator. It is on no network listener. Routes are added by `ManagementRoutes::add` alone, and a handler's
 //! first argument is the [`Administrator`] whom only this module makes. Unknown fields are refused here, unlike in the
 //! resource API.
 

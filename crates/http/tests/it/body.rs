@@ -1,6 +1,8 @@
 //! Bodies: never read of a request that was refused, and never read further than their bound.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -114,9 +116,19 @@ async fn a_body_is_accepted_up_to_its_bound() {
 async fn a_body_without_end_is_not_read_to_its_end() {
     let (_app, writer) = writer().await;
     let piece = Bytes::from(vec![b' '; MIB]);
-    let endless = Body::from_stream(stream::repeat_with(move || io::Result::Ok(piece.clone())));
-    let reply = writer.send("POST", PATH, endless).await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let endless = stream::repeat_with({
+        let sent = Arc::clone(&sent);
+        move || {
+            sent.fetch_add(1, Ordering::SeqCst);
+            io::Result::Ok(piece.clone())
+        }
+    });
+    let reply = writer.send("POST", PATH, Body::from_stream(endless)).await;
     assert_eq!(reply.problem(), (413, "body_too_large".to_owned()));
+    // Some is read and thrown away, so that a client that is still sending meets an answer.
+    let read = sent.load(Ordering::SeqCst);
+    assert!((11..=33).contains(&read), "{read} MiB were read");
 }
 
 #[tokio::test]

@@ -294,6 +294,7 @@ async fn whoever_asks_for_the_contents_needs_the_right_to_them() {
         ("?contents=n&contents=y", true),
         ("?contents=y&contents=n", true),
         ("?contents=n?contents=y", true),
+        ("?intent=x?contents=y", true),
     ] {
         let path = format!("/workspaces/org-1/runs/r1{query}");
         let status = async |key: &CreatedKey| {

@@ -4,6 +4,7 @@
 //! no text of a key comes back, and a refusal is a problem document that names its page, its trace and what would help.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) trusted_proxies: &'static [&'static str],
     pub(crate) detail: Detail,
     pub(crate) routes: Router<SharedSite>,
+    /// Called with every keyring that is saved, before it is noted.
+    pub(crate) on_save: fn() -> io::Result<()>,
 }
 
 impl Default for Setup {
@@ -48,6 +51,7 @@ impl Default for Setup {
             trusted_proxies: &[],
             detail: Detail::Status,
             routes: Router::new(),
+            on_save: || Ok(()),
         }
     }
 }
@@ -88,6 +92,7 @@ impl TestApp {
         let save = {
             let saved = Arc::clone(&saved);
             move |keyring: &Keyring| {
+                (setup.on_save)()?;
                 saved.lock().unwrap().push(keyring.to_text().to_string());
                 Ok(())
             }

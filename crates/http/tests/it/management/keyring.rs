@@ -1,8 +1,10 @@
+use std::io;
+
 use keyward_core::keyring::Keyring;
 use keyward_http::verify::PATH;
 use serde_json::json;
 
-use crate::support::TestApp;
+use crate::support::{Setup, TestApp};
 
 const ROTATE: &str = "/v1/keyring/rotate";
 
@@ -57,4 +59,31 @@ async fn a_key_whose_record_was_changed_keeps_the_old_version() {
     assert_eq!((&reply["resealed"], &reply["broken"]), (&json!(1), &json!(1)));
     assert_eq!(app.saved.lock().unwrap().len(), 1, "the old version is needed");
     assert_eq!(app.holder(&sound).get(PATH).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_keyring_that_cannot_be_saved_is_not_rotated() {
+    assert_not_rotated(|| Err(io::Error::other("the disk is full")), (409, "conflict")).await;
+}
+
+/// Whatever fails in a handler is answered, and the server goes on.
+#[tokio::test]
+async fn a_defect_in_a_handler_is_answered() {
+    assert_not_rotated(|| panic!("a defect"), (500, "internal")).await;
+}
+
+async fn assert_not_rotated(on_save: fn() -> io::Result<()>, (status, code): (u16, &str)) {
+    let app = TestApp::with(Setup {
+        on_save,
+        ..Setup::default()
+    })
+    .await;
+    let key = app.key().await;
+    for _ in 0..2 {
+        let refused = app.admin().post(ROTATE, &json!({})).await;
+        assert_eq!(refused.problem(), (status, code.to_owned()));
+        assert_eq!(app.test.engine.keyring().active(), 1);
+        app.test.engine.cache().clear();
+        assert_eq!(app.holder(&key).get(PATH).await.status, 204);
+    }
 }
