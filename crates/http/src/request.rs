@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use keyward_core::address::{CallerAddress, caller_address};
 use keyward_core::ids::{OrganizationId, RequestId};
+use keyward_core::key_text::Prefix;
 use keyward_core::mask::mask_keys;
 
 use crate::credentials::ORGANIZATION_ID;
@@ -29,28 +30,31 @@ pub struct RequestInfo {
     /// The organization that it names, if that is an id at all.
     pub organization: Option<OrganizationId>,
     method: Method,
-    /// Without the query, which may hold what nobody should keep; masked.
-    path: String,
+    uri: Uri,
+    prefix: Prefix,
     begun: Instant,
 }
 
 impl RequestInfo {
     /// Reads a request's head.
     pub fn of(site: &Site, parts: &Parts) -> Self {
-        let path = parts.uri.path();
-        let cut = path
-            .char_indices()
-            .nth(MAX_LOGGED_PATH)
-            .map_or(path.len(), |(at, _)| at);
-        let path = mask_keys(path.get(..cut).unwrap_or_default(), site.engine.prefix().as_str()).into_owned();
         Self {
             id: new_request_id(),
-            address: address_of(site, parts),
+            address: address_of(site, &parts.headers, peer_of(parts)),
             organization: named_organization(&parts.headers),
             method: parts.method.clone(),
-            path,
+            uri: parts.uri.clone(),
+            prefix: site.engine.prefix().clone(),
             begun: Instant::now(),
         }
+    }
+
+    /// The path as it may be logged: masked, of a bounded length, and without the query, which may hold what nobody should
+    /// keep.
+    fn shown_path(&self) -> String {
+        // Masked first: a key that the cut goes through would be too short to be seen as one.
+        let masked = mask_keys(self.uri.path(), self.prefix.as_str());
+        masked.chars().take(MAX_LOGGED_PATH).collect()
     }
 
     /// Writes the one line that the log has of a finished request.
@@ -64,7 +68,7 @@ impl RequestInfo {
         tracing::info!(
             request.id = %self.id,
             method = %self.method,
-            path = %self.path,
+            path = %self.shown_path(),
             status,
             outcome = code.unwrap_or("ok"),
             key.id = key.as_ref().map(tracing::field::display),
@@ -82,20 +86,22 @@ pub fn new_request_id() -> RequestId {
     text.parse().expect("hexadecimal digits are an id")
 }
 
+/// The other end of the connection, if whoever accepted it said so.
+pub fn peer_of(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>().map(|Peer(address)| *address)
+}
+
 /// The caller's address; unknown if nobody said who the other end is.
-pub fn address_of(site: &Site, parts: &Parts) -> CallerAddress {
-    match parts.extensions.get::<Peer>() {
-        Some(Peer(peer)) => {
-            let lines = parts.headers.get_all("x-forwarded-for");
-            // `GetAll` gives no way to go backwards through `iter()`'s type; its iterator does.
-            caller_address(
-                *peer,
-                &site.trusted_proxies,
-                lines.iter().map(http::HeaderValue::as_bytes),
-            )
-        }
-        None => CallerAddress::Unknown,
-    }
+pub fn address_of(site: &Site, headers: &HeaderMap, peer: Option<IpAddr>) -> CallerAddress {
+    let Some(peer) = peer else {
+        return CallerAddress::Unknown;
+    };
+    let lines = headers.get_all("x-forwarded-for");
+    caller_address(
+        peer,
+        &site.trusted_proxies,
+        lines.iter().map(HeaderValue::as_bytes),
+    )
 }
 
 fn named_organization(headers: &HeaderMap) -> Option<OrganizationId> {

@@ -2,14 +2,17 @@
 //!
 //! The shortest way through the house, and the one that is measured: no body is read, nothing is logged on an accept,
 //! and the only allocations are the two ids in the reply. With an `Organization-Id` header the organization is checked
-//! as well.
+//! as well. A server may ask [`is_asked`] before it routes, and save the way through the router.
+
+use std::net::IpAddr;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use keyward_core::decision::{OrganizationClaim, Purpose};
 use keyward_core::level::PermissionLevel;
 use keyward_core::refusal::Refusal;
@@ -18,7 +21,7 @@ use keyward_engine::cache::CachedKey;
 use keyward_engine::verify::VerifyQuestion;
 
 use crate::problem::Problem;
-use crate::request::{RequestInfo, address_of};
+use crate::request::{RequestInfo, address_of, peer_of};
 use crate::site::{SharedSite, Site};
 use crate::{credentials, reply};
 
@@ -42,17 +45,24 @@ pub const PATH: &str = "/v1/verify";
 pub fn routes() -> Router<SharedSite> {
     Router::new().route(
         PATH,
-        get(|State(site): State<SharedSite>, request: Request| async move { verify(&site, request).await }),
+        get(|State(site): State<SharedSite>, request: Request| async move {
+            let (parts, _) = request.into_parts();
+            answer(&site, &parts, peer_of(&parts)).await
+        }),
     )
 }
 
-/// Answers a request.
-pub async fn verify(site: &Site, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
-    match identify(site, &parts).await {
+/// Whether a request is for this route.
+pub fn is_asked(method: &Method, uri: &Uri) -> bool {
+    uri.path() == PATH && method == Method::GET
+}
+
+/// Answers a request that came from `peer`.
+pub async fn answer(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Response {
+    match identify(site, parts, peer).await {
         Ok(response) => response,
         Err(refusal) => {
-            let info = RequestInfo::of(site, &parts);
+            let info = RequestInfo::of(site, parts);
             let outcome = refusal.code().name();
             if refusal == Refusal::StoreUnavailable {
                 // The cause is logged where it is found, without the trace id that the caller was told to name. Only the
@@ -67,7 +77,7 @@ pub async fn verify(site: &Site, request: Request) -> Response {
     }
 }
 
-async fn identify(site: &Site, parts: &http::request::Parts) -> Result<Response, Refusal> {
+async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Response, Refusal> {
     let credentials = credentials::read(site, parts)?;
     let claim = match credentials.organization {
         None => OrganizationClaim::NotAsked,
@@ -77,7 +87,7 @@ async fn identify(site: &Site, parts: &http::request::Parts) -> Result<Response,
         credentials,
         claim,
         purpose: Purpose::Identify,
-        address: address_of(site, parts),
+        address: address_of(site, &parts.headers, peer),
     };
     let accepted = site.engine.verify(&question, |key, _| accepted(key)).await?;
     accepted.ok_or(Refusal::StoreUnavailable)

@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use axum::serve::Listener;
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use keyward_http::request::Peer;
+use keyward_http::site::SharedSite;
+use keyward_http::verify;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -83,12 +87,44 @@ impl FromAddress for () {
     }
 }
 
+/// Who answers the requests of a listener.
+pub(crate) struct Answers {
+    pub(crate) router: Router,
+    /// The verify route is answered before the router is asked: it is the one that has to be fast.
+    pub(crate) verify: Option<SharedSite>,
+}
+
+impl Answers {
+    /// Any router, and nothing before it.
+    pub(crate) fn by(router: Router) -> Self {
+        Self { router, verify: None }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: Option<IpAddr>,
+    ) -> Result<Response, Infallible> {
+        if let Some(site) = &self.verify
+            && verify::is_asked(request.method(), request.uri())
+        {
+            let (parts, _) = request.into_parts();
+            return Ok(verify::answer(site, &parts, peer).await);
+        }
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        self.router.clone().call(request.map(Body::new)).await
+    }
+}
+
 /// Serves until `stop`, then lets what was begun come to its end.
-pub(crate) async fn serve<L>(mut listener: L, router: Router, stop: CancellationToken)
+pub(crate) async fn serve<L>(mut listener: L, answers: Answers, stop: CancellationToken)
 where
     L: Listener,
     L::Addr: FromAddress,
 {
+    let answers = Arc::new(answers);
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -105,15 +141,9 @@ where
             () = stop.cancelled() => break,
             accepted = accepted => accepted,
         };
-        let peer = from.address().map(Peer);
-        let router = router.clone();
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(peer);
-            }
-            let mut router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router.call(request.map(Body::new)).await)) }
-        });
+        let peer = from.address();
+        let answers = Arc::clone(&answers);
+        let service = service_fn(move |request| Arc::clone(&answers).answer(request, peer));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             let _permit = permit;
@@ -129,12 +159,5 @@ where
         .is_err()
     {
         tracing::warn!("some requests did not end in time and are cut off");
-    }
-}
-
-fn answer(outcome: Result<axum::response::Response, Infallible>) -> axum::response::Response {
-    match outcome {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }

@@ -28,7 +28,7 @@ use crate::clock::SystemClock;
 use crate::configuration::{DatabaseChoice, Place, ServeSettings};
 use crate::data_folder::{DataFolder, Lock, write_private};
 use crate::keyring_file::KeyringFile;
-use crate::listener::{self, Local, Tcp};
+use crate::listener::{self, Answers, Local, Tcp};
 
 /// The program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -144,15 +144,22 @@ impl Server {
         });
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
-        listeners.spawn(listener::serve(Tcp(public), public_router(&site), stop.clone()));
+        listeners.spawn(listener::serve(
+            Tcp(public),
+            Answers {
+                router: public_router(&site),
+                verify: Some(Arc::clone(&site)),
+            },
+            stop.clone(),
+        ));
         listeners.spawn(listener::serve(
             Tcp(admin),
-            admin_router(&site, metrics),
+            Answers::by(admin_router(&site, metrics)),
             stop.clone(),
         ));
         listeners.spawn(listener::serve(
             Local(socket),
-            management::router(management),
+            Answers::by(management::router(management)),
             stop.clone(),
         ));
         write_private(&folder.listen_address(), &format!("{listening}\n"))
