@@ -43,6 +43,11 @@ impl From<KeyDigest> for KeptDigest {
 }
 
 impl KeptDigest {
+    /// A place for a digest with none in it. No key's text is known whose SHA-256 is all zeros.
+    pub const fn none() -> Self {
+        Self([0; 32])
+    }
+
     /// Whether `presented` is of the same text, in constant time.
     pub fn matches(&self, presented: &KeyDigest) -> bool {
         self.0.ct_eq(&presented.0).into()

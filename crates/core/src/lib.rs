@@ -21,6 +21,7 @@ pub mod level;
 pub mod mask;
 pub mod new_key;
 pub mod operation;
+pub mod plain;
 pub mod random;
 pub mod record;
 pub mod refusal;

@@ -1,26 +1,31 @@
 //! The verification cache: what a verify reads instead of the database.
 //!
 //! Ordered by the key's version: the higher wins, and an ended key wins over every living one, because no key comes
-//! back (so not even a version that was lowered by other means revives one). A *mark* sends every verify of a key to the database while a write of it is under way, and refuses fills. Changes are remembered as long
-//! as a load or a write is running that may have read before them, so that no late fill can bring an older record back, even
-//! after an eviction. Nothing here waits, and no lock is held across an await.
+//! back (so not even a version that was lowered by other means revives one). A *mark* sends every verify of a key to the
+//! database while a write of it is under way, and refuses fills. Changes are remembered as long as a load or a write is
+//! running that may have read before them, so that no late fill can bring an older record back, even after an eviction.
+//! Nothing here waits, and no lock is held across an await. The table's hash is the id itself, spread: ids are random and
+//! marked by our MAC, so nobody can choose collisions.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use hashbrown::HashTable;
 use keyward_core::decision::OrganizationState;
-use keyward_core::ids::KeyId;
+use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::{KeptDigest, KeyDigest};
+use keyward_core::plain::PlainKey;
 use keyward_core::record::KeyRecord;
 use keyward_core::state::SecretLife;
 
 const SHARDS: usize = 256;
 /// How many recently used entries an eviction passes over before it takes one anyway.
 const SECOND_CHANCES: usize = 8;
+/// Organizations whose ids are shared; beyond that sharing starts anew, which costs memory and nothing else.
+const MAX_SHARED: usize = 100_000;
 
-/// A key as verifies read it. Immutable, but for the mark of its last use.
+/// A key as verifies read it.
 #[derive(Debug)]
 pub struct CachedKey {
     /// What decides.
@@ -31,7 +36,6 @@ pub struct CachedKey {
     pub secrets: Vec<CachedSecret>,
     /// Whether ended secrets exist, which are read only when the live ones did not match.
     pub has_ended_secrets: bool,
-    used: AtomicBool,
 }
 
 /// One live secret of a cached key.
@@ -58,7 +62,6 @@ impl CachedKey {
             organization_state,
             secrets,
             has_ended_secrets,
-            used: AtomicBool::new(false),
         }
     }
 
@@ -72,6 +75,15 @@ impl CachedKey {
                 found
             }
         })
+    }
+
+    /// The plain form of the key, if it is a plain one with a single live secret; with that secret's digest.
+    fn plain(&self) -> Option<(PlainKey, &KeptDigest)> {
+        let [secret] = self.secrets.as_slice() else {
+            return None;
+        };
+        let plain = PlainKey::of(&self.record, secret.life, self.organization_state)?;
+        Some((plain, &secret.digest))
     }
 
     fn order(&self) -> Order {
@@ -101,11 +113,27 @@ pub enum Look<T> {
 pub struct VerificationCache {
     shards: Box<[RwLock<Shard>]>,
     capacity_per_shard: usize,
+    /// One copy of each organization's id, so that those of a million keys are few places in memory, and soon at hand.
+    organizations: Mutex<HashSet<OrganizationId>>,
 }
+
+/// What the table holds of a key: all that accepts a plain key in one line of the processor's cache, and the way to the
+/// rest. The line is what a verify waits for when there are more keys than the processor's caches hold.
+#[repr(align(64))]
+struct Entry {
+    /// Of the plain key's secret.
+    digest: KeptDigest,
+    organization: OrganizationId,
+    key: Arc<CachedKey>,
+    plain: Option<PlainKey>,
+    used: AtomicBool,
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 #[derive(Default)]
 struct Shard {
-    entries: HashMap<KeyId, Arc<CachedKey>, BuildHasherDefault<SpreadHasher>>,
+    entries: HashTable<Entry>,
     /// In the order of insertion; the front is asked first when room is needed.
     queue: VecDeque<KeyId>,
     marks: HashMap<KeyId, u32>,
@@ -158,24 +186,43 @@ impl VerificationCache {
         Self {
             shards,
             capacity_per_shard: capacity.div_ceil(SHARDS).max(1),
+            organizations: Mutex::default(),
         }
     }
 
     /// Reads a key in place, unless it must be read through.
     pub fn look<T>(&self, id: KeyId, read: impl FnOnce(&Arc<CachedKey>) -> T) -> Look<T> {
         let shard = self.read(id);
-        if !shard.marks.is_empty() && shard.marks.contains_key(&id) {
+        if shard.is_marked(id) {
             return Look::ReadThrough;
         }
-        match shard.entries.get(&id) {
+        match shard.find(id) {
             Some(entry) => {
-                if !entry.used.load(Ordering::Relaxed) {
-                    entry.used.store(true, Ordering::Relaxed);
-                }
-                Look::Here(read(entry))
+                entry.touch();
+                Look::Here(read(&entry.key))
             }
             None => Look::ReadThrough,
         }
+    }
+
+    /// Reads a plain key in place by the digest of its secret, which stands for its id as well. `None` for every other
+    /// key, and where it must be read through: [`VerificationCache::look`] tells more.
+    pub fn look_plain<T>(
+        &self,
+        id: KeyId,
+        digest: &KeyDigest,
+        read: impl FnOnce(PlainKey, &OrganizationId) -> T,
+    ) -> Option<T> {
+        let shard = self.read(id);
+        if shard.is_marked(id) {
+            return None;
+        }
+        let entry = shard
+            .entries
+            .find(id.spread(), |entry| entry.digest.matches(digest))?;
+        let plain = entry.plain?;
+        entry.touch();
+        Some(read(plain, &entry.organization))
     }
 
     /// Says that a load of `id` is about to read the database.
@@ -199,12 +246,12 @@ impl VerificationCache {
             .get(&ticket.id)
             .is_some_and(|recent| recent.order > order);
         let is_kept_out = shard.marks.contains_key(&ticket.id) || shard.generation != ticket.generation;
-        let outcome = match shard.entries.get(&ticket.id) {
-            Some(here) if here.order() >= order => Filled::Use(Arc::clone(here)),
+        let outcome = match shard.find(ticket.id) {
+            Some(here) if here.key.order() >= order => Filled::Use(Arc::clone(&here.key)),
             _ if is_outdated => Filled::Stale,
             _ if is_kept_out => Filled::Use(loaded),
             _ => {
-                shard.insert(ticket.id, Arc::clone(&loaded), self.capacity_per_shard);
+                shard.insert(self.entry(Arc::clone(&loaded)), self.capacity_per_shard);
                 Filled::Use(loaded)
             }
         };
@@ -243,8 +290,8 @@ impl VerificationCache {
             recent.ticket = ticket;
         }
         let is_outdated = shard.recent.get(&id).is_some_and(|recent| recent.order > order);
-        if !is_outdated && shard.entries.get(&id).is_none_or(|here| order >= here.order()) {
-            shard.insert(id, key, self.capacity_per_shard);
+        if !is_outdated && shard.find(id).is_none_or(|here| order >= here.key.order()) {
+            shard.insert(self.entry(key), self.capacity_per_shard);
         }
     }
 
@@ -277,6 +324,7 @@ impl VerificationCache {
             shard.entries.clear();
             shard.queue.clear();
         }
+        self.shared().clear();
     }
 
     /// How many keys are here.
@@ -290,6 +338,35 @@ impl VerificationCache {
     /// Whether no key is here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn entry(&self, key: Arc<CachedKey>) -> Entry {
+        let plain = key.plain();
+        let organization = &key.record.organization_id;
+        Entry {
+            digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
+            plain: plain.map(|(plain, _)| plain),
+            organization: self.share(organization),
+            used: AtomicBool::new(false),
+            key,
+        }
+    }
+
+    /// The one copy of an organization's id.
+    fn share(&self, id: &OrganizationId) -> OrganizationId {
+        let mut shared = self.shared();
+        if let Some(known) = shared.get(id) {
+            return known.clone();
+        }
+        if shared.len() >= MAX_SHARED {
+            shared.clear();
+        }
+        shared.insert(id.clone());
+        id.clone()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashSet<OrganizationId>> {
+        self.organizations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(
@@ -310,10 +387,37 @@ impl VerificationCache {
     }
 }
 
+impl Entry {
+    fn id(&self) -> KeyId {
+        self.key.record.id
+    }
+
+    /// Remembers the use; written only when it changes, so that a line that is read by many is written by none.
+    fn touch(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Shard {
-    fn insert(&mut self, id: KeyId, key: Arc<CachedKey>, capacity: usize) {
-        if self.entries.insert(id, key).is_none() {
-            self.queue.push_back(id);
+    fn is_marked(&self, id: KeyId) -> bool {
+        !self.marks.is_empty() && self.marks.contains_key(&id)
+    }
+
+    fn find(&self, id: KeyId) -> Option<&Entry> {
+        self.entries.find(id.spread(), |entry| entry.id() == id)
+    }
+
+    fn insert(&mut self, entry: Entry, capacity: usize) {
+        let id = entry.id();
+        match self.entries.find_mut(id.spread(), |other| other.id() == id) {
+            Some(here) => *here = entry,
+            None => {
+                self.entries
+                    .insert_unique(id.spread(), entry, |other| other.id().spread());
+                self.queue.push_back(id);
+            }
         }
         let mut chances = SECOND_CHANCES;
         while self.entries.len() > capacity {
@@ -321,15 +425,25 @@ impl Shard {
                 return;
             };
             let was_used = self
-                .entries
-                .get(&candidate)
+                .find(candidate)
                 .is_some_and(|entry| entry.used.swap(false, Ordering::Relaxed));
             if was_used && chances > 0 {
                 chances -= 1;
                 self.queue.push_back(candidate);
             } else {
-                self.entries.remove(&candidate);
+                self.take_out(candidate);
             }
+        }
+    }
+
+    /// Takes an entry out of the table alone; whether it was there.
+    fn take_out(&mut self, id: KeyId) -> bool {
+        match self.entries.find_entry(id.spread(), |entry| entry.id() == id) {
+            Ok(found) => {
+                drop(found.remove());
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -341,7 +455,7 @@ impl Shard {
     }
 
     fn remove(&mut self, id: KeyId) {
-        if self.entries.remove(&id).is_some() {
+        if self.take_out(id) {
             self.queue.retain(|queued| *queued != id);
         }
     }
@@ -357,23 +471,4 @@ impl Shard {
             }
         }
     }
-}
-
-/// Takes the spread of a key id as the hash: the id is random and marked by our MAC, so nobody can choose collisions.
-#[derive(Default)]
-struct SpreadHasher(u64);
-
-impl Hasher for SpreadHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(id) = KeyId::from_bytes(bytes) {
-            self.0 = id.spread();
-        }
-    }
-
-    // The length prefix that `Hash` writes for arrays carries nothing.
-    fn write_usize(&mut self, _: usize) {}
 }

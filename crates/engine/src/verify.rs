@@ -9,10 +9,12 @@ use std::sync::Arc;
 use keyward_core::address::CallerAddress;
 use keyward_core::credentials::Credentials;
 use keyward_core::decision::{OrganizationClaim, Purpose, Question, RateStanding, decide, decide_rate};
-use keyward_core::ids::KeyId;
+use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
+use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
 use keyward_core::refusal::Refusal;
+use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
 use keyward_core::state::SecretLife;
 use keyward_store::keys::StoredKey;
@@ -39,6 +41,31 @@ pub struct VerifyQuestion<'a> {
     pub address: CallerAddress,
 }
 
+/// What a verify tells of an accepted key.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted<'a> {
+    /// The key's id.
+    pub key_id: KeyId,
+    /// The organization it belongs to.
+    pub organization_id: &'a OrganizationId,
+    /// Its scopes.
+    pub scopes: ScopeSet,
+    /// Its level.
+    pub level: PermissionLevel,
+}
+
+impl<'a> Accepted<'a> {
+    fn of(key: &'a CachedKey) -> Self {
+        let access = &key.record.access;
+        Self {
+            key_id: key.record.id,
+            organization_id: &key.record.organization_id,
+            scopes: access.scopes(),
+            level: access.permission().level(),
+        }
+    }
+}
+
 impl Engine {
     /// Verifies a key, and makes `accept`'s value from the accepted key in place, so that the way from memory copies
     /// nothing.
@@ -48,18 +75,62 @@ impl Engine {
     pub async fn verify<T>(
         &self,
         question: &VerifyQuestion<'_>,
-        accept: impl Fn(&Arc<CachedKey>, i64) -> T,
+        accept: impl Fn(Accepted<'_>) -> T,
     ) -> Result<T, Refusal> {
         let digest = question.credentials.key.digest();
-        let outcome = match self.verify_in_memory(question, &digest, &accept) {
+        if let Some(accepted) = self.verify_plain(question, &digest, &accept) {
+            self.inner.metrics.accepted.increment(1);
+            return Ok(accepted);
+        }
+        // Boxed, so that the usual way does not carry the room for this one.
+        Box::pin(self.verify_whole(question, &digest, &|key: &Arc<CachedKey>, _| {
+            accept(Accepted::of(key))
+        }))
+        .await
+    }
+
+    /// Verifies by the whole record of the key, from memory or from the database.
+    async fn verify_whole<T>(
+        &self,
+        question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
+        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Result<T, Refusal> {
+        let outcome = match self.verify_in_memory(question, digest, accept) {
             Some(outcome) => outcome,
-            None => Box::pin(self.verify_from_store(question, &digest, &accept)).await,
+            None => Box::pin(self.verify_from_store(question, digest, accept)).await,
         };
         match &outcome {
             Ok(_) => self.inner.metrics.accepted.increment(1),
             Err(refusal) => self.inner.metrics.count_refusal(refusal.code()),
         }
         outcome
+    }
+
+    /// The shortest way: a plain key in memory that is accepted beyond doubt. `None` says nothing.
+    fn verify_plain<T>(
+        &self,
+        question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
+        accept: &impl Fn(Accepted<'_>) -> T,
+    ) -> Option<T> {
+        let key_id = question.credentials.key.id();
+        let asked = self.question_now(question);
+        let accepted = self
+            .inner
+            .cache
+            .look_plain(key_id, digest, |plain, organization_id| {
+                plain.surely_accepts(organization_id, &asked).then(|| {
+                    accept(Accepted {
+                        key_id,
+                        organization_id,
+                        scopes: plain.scopes(),
+                        level: plain.level(),
+                    })
+                })
+            });
+        // Asked now, when the answer is made, as for every answer from memory.
+        accepted.flatten().filter(|_| self.inner.right.is_held())
     }
 
     /// Counts a refusal that was decided before any key was looked at.
@@ -72,9 +143,12 @@ impl Engine {
     /// # Errors
     /// The refusal.
     pub async fn identify(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
-        self.verify(question, |key, secret_number| Identity {
-            key: Arc::clone(key),
-            secret_number,
+        let digest = question.credentials.key.digest();
+        self.verify_whole(question, &digest, &|key: &Arc<CachedKey>, secret_number| {
+            Identity {
+                key: Arc::clone(key),
+                secret_number,
+            }
         })
         .await
     }
@@ -151,15 +225,23 @@ impl Engine {
         life: SecretLife,
         question: &VerifyQuestion<'_>,
     ) -> Result<(), Refusal> {
-        let question = Question {
+        decide(
+            &key.record,
+            life,
+            key.organization_state,
+            &self.question_now(question),
+        )?;
+        // No key has a rate limit yet: creation takes none.
+        decide_rate(RateStanding::Within)
+    }
+
+    fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> Question<'a> {
+        Question {
             claim: question.claim,
             purpose: question.purpose,
             address: question.address,
             now: self.now(),
-        };
-        decide(&key.record, life, key.organization_state, &question)?;
-        // No key has a rate limit yet: creation takes none.
-        decide_rate(RateStanding::Within)
+        }
     }
 
     async fn verify_from_store<T>(

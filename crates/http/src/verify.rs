@@ -17,8 +17,7 @@ use keyward_core::decision::{OrganizationClaim, Purpose};
 use keyward_core::level::PermissionLevel;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::{Scope, ScopeSet};
-use keyward_engine::cache::CachedKey;
-use keyward_engine::verify::VerifyQuestion;
+use keyward_engine::verify::{Accepted, VerifyQuestion};
 
 use crate::problem::Problem;
 use crate::request::{RequestInfo, address_of, peer_of};
@@ -89,24 +88,23 @@ async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Re
         purpose: Purpose::Identify,
         address: address_of(site, &parts.headers, peer),
     };
-    let accepted = site.engine.verify(&question, |key, _| accepted(key)).await?;
+    let accepted = site.engine.verify(&question, accepted).await?;
     accepted.ok_or(Refusal::StoreUnavailable)
 }
 
 /// The reply for a key; `None` if an id were no header value, which ids exclude.
-fn accepted(key: &CachedKey) -> Option<Response> {
-    let record = &key.record;
+fn accepted(key: Accepted<'_>) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     reply::protect(&mut response);
     let headers = response.headers_mut();
-    headers.insert(KEY_ID, HeaderValue::from_bytes(record.id.as_bytes()).ok()?);
+    headers.insert(KEY_ID, HeaderValue::from_bytes(key.key_id.as_bytes()).ok()?);
     headers.insert(
         ORGANIZATION_ID,
-        HeaderValue::from_str(record.organization_id.as_str()).ok()?,
+        HeaderValue::from_str(key.organization_id.as_str()).ok()?,
     );
-    headers.insert(SCOPES, scopes_value(record.access.scopes()));
-    headers.insert(PERMISSION, level_value(record.access.permission().level()));
+    headers.insert(SCOPES, scopes_value(key.scopes));
+    headers.insert(PERMISSION, level_value(key.level));
     Some(response)
 }
 

@@ -334,7 +334,7 @@ pub async fn verify(engine: &Engine, value: &str) -> Result<(), Code> {
         address: here(),
     };
     engine
-        .verify(&question, |_, _| ())
+        .verify(&question, |_| ())
         .await
         .map_err(|refusal| refusal.code())
 }
