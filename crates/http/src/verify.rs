@@ -53,7 +53,7 @@ pub fn routes() -> Router<SharedSite> {
 
 /// Whether a request is for this route.
 pub fn is_asked(method: &Method, uri: &Uri) -> bool {
-    uri.path() == PATH && method == Method::GET
+    uri.path() == PATH && (method == Method::GET || method == Method::HEAD)
 }
 
 /// Answers a request that came from `peer`.

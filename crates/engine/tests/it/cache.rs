@@ -6,9 +6,12 @@ use keyward_core::access::Access;
 use keyward_core::condition::Conditions;
 use keyward_core::decision::OrganizationState;
 use keyward_core::ids::KeyId;
+use keyward_core::key_digest::KeyDigest;
 use keyward_core::record::KeyRecord;
-use keyward_core::state::{DeleteReason, KeyState};
-use keyward_engine::cache::{CachedKey, Filled, LoadTicket, Look, VerificationCache, WriteMark};
+use keyward_core::state::{DeleteReason, KeyState, SecretLife};
+use keyward_engine::cache::{
+    CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache, WriteMark,
+};
 use keyward_testkit::clock::START;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -26,7 +29,27 @@ fn key(id: KeyId, version: i64, state: KeyState) -> Arc<CachedKey> {
         access: Access::UNNARROWED,
         conditions: Conditions::NONE,
     };
-    Arc::new(CachedKey::new(record, OrganizationState::Open, Vec::new(), false))
+    let secret = CachedSecret {
+        number: 1,
+        life: SecretLife::Current,
+        digest: digest().into(),
+    };
+    Arc::new(CachedKey::new(
+        record,
+        OrganizationState::Open,
+        vec![secret],
+        false,
+    ))
+}
+
+/// Of the one secret that every key of these tests has.
+fn digest() -> KeyDigest {
+    KeyDigest::of("the secret of a test")
+}
+
+/// Whether the shortcut for plain keys answers.
+fn is_plainly_here(cache: &VerificationCache) -> bool {
+    cache.look_plain(id(), &digest(), |_, _| ()).is_some()
 }
 
 fn alive(version: i64) -> Arc<CachedKey> {
@@ -271,10 +294,14 @@ impl Rule for Real {
         self.0.clear();
     }
     fn look(&mut self) -> Option<Record> {
-        match self.0.look(id(), |key| Self::record(key)) {
+        let found = match self.0.look(id(), |key| Self::record(key)) {
             Look::Here(record) => Some(record),
             Look::ReadThrough => None,
-        }
+        };
+        // The shortcut knows what the long way knows, no more and no less.
+        let is_active = found.is_some_and(|record| record.state == KeyState::Active);
+        assert_eq!(is_plainly_here(&self.0), is_active);
+        found
     }
 }
 
@@ -566,6 +593,44 @@ fn is_revived_at_the_same_version<R: Rule>(mut rule: R) -> bool {
         },
     );
     rule.look().is_some_and(|answer| answer.state == KeyState::Active)
+}
+
+#[test]
+fn the_shortcut_is_for_the_whole_secret_of_a_plain_key() {
+    let cache = VerificationCache::new(100);
+    cache.apply(alive(1));
+    assert!(is_plainly_here(&cache));
+    assert!(
+        cache
+            .look_plain(id(), &KeyDigest::of("another"), |_, _| ())
+            .is_none()
+    );
+    let ended_in_overlap = |life, others: usize| {
+        let alive = alive(2);
+        let secret = |number| CachedSecret {
+            number,
+            life,
+            digest: digest().into(),
+        };
+        let secrets = (0..=others).map(|number| secret(number as i64)).collect();
+        let key = CachedKey::new(alive.record.clone(), OrganizationState::Open, secrets, false);
+        let cache = VerificationCache::new(100);
+        cache.apply(Arc::new(key));
+        is_plainly_here(&cache)
+    };
+    assert!(ended_in_overlap(SecretLife::Current, 0));
+    assert!(!ended_in_overlap(SecretLife::Current, 1));
+    assert!(!ended_in_overlap(SecretLife::Until(START), 0));
+    assert!(!ended_in_overlap(SecretLife::Ended, 0));
+    let none = VerificationCache::new(100);
+    let record = alive(1).record.clone();
+    none.apply(Arc::new(CachedKey::new(
+        record,
+        OrganizationState::Open,
+        Vec::new(),
+        false,
+    )));
+    assert!(!is_plainly_here(&none));
 }
 
 #[test]

@@ -1,0 +1,149 @@
+//! The shortcut of plain keys says yes where the decision does, and never where it does not.
+
+use keyward_core::condition::{AddressRule, Conditions};
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide};
+use keyward_core::level::PermissionLevel;
+use keyward_core::operation::Operation;
+use keyward_core::plain::PlainKey;
+use keyward_core::record::KeyRecord;
+use keyward_core::state::SecretLife;
+use keyward_core::time::Timestamp;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::given::{self, NOW, known, record};
+
+const STATES: [OrganizationState; 3] = [
+    OrganizationState::Open,
+    OrganizationState::Locked,
+    OrganizationState::Stopped,
+];
+
+fn every_purpose() -> Vec<Purpose<'static>> {
+    let of = |operation| {
+        let resources = given::every_resource().into_iter();
+        resources.map(move |resource| Purpose::Perform { operation, resource })
+    };
+    Operation::ALL
+        .into_iter()
+        .flat_map(of)
+        .chain([Purpose::Identify])
+        .collect()
+}
+
+fn every_claim() -> Vec<OrganizationClaim<'static>> {
+    let names = ["org-a", "org-b", ""];
+    let headers = names.iter().map(|name| Some(name.as_bytes())).chain([None]);
+    headers
+        .flat_map(|header| {
+            let paths = names.iter().map(|name| Some(*name)).chain([None]);
+            paths.map(move |path| OrganizationClaim::Asked { header, path })
+        })
+        .chain([OrganizationClaim::NotAsked])
+        .collect()
+}
+
+fn surely(record: &KeyRecord, life: SecretLife, state: OrganizationState, question: &Question<'_>) -> bool {
+    PlainKey::of(record, life, state)
+        .is_some_and(|plain| plain.surely_accepts(&record.organization_id, question))
+}
+
+proptest! {
+    #[test]
+    fn whoever_is_surely_accepted_is_accepted(
+        record in given::any_record(),
+        life in given::any_life(),
+        state in select(STATES.to_vec()),
+        claim in select(every_claim()),
+        now in given::any_moment(),
+        address in given::any_address(),
+    ) {
+        for purpose in every_purpose() {
+            let question = Question { claim, purpose, address, now };
+            if surely(&record, life, state, &question) {
+                prop_assert_eq!(decide(&record, life, state, &question), Ok(()), "{:?}", question);
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_key_is_surely_accepted_wherever_it_is_accepted(
+        access in given::any_access(),
+        claim in select(every_claim()),
+        seconds_left in 1_i64..1_000,
+    ) {
+        prop_assume!(access.permission().level() != PermissionLevel::Restricted);
+        let conditions = Conditions {
+            expires_at: Some(NOW.plus_ms(seconds_left * 1_000)),
+            ..Conditions::NONE
+        };
+        let record = KeyRecord { access, conditions, organization_id: "org-a".parse().unwrap(), ..record() };
+        for purpose in every_purpose() {
+            let question = Question { claim, purpose, address: known("8.8.8.8"), now: NOW };
+            let is_accepted = decide(&record, SecretLife::Current, OrganizationState::Open, &question).is_ok();
+            prop_assert_eq!(
+                surely(&record, SecretLife::Current, OrganizationState::Open, &question),
+                is_accepted,
+                "{:?}",
+                question
+            );
+        }
+    }
+}
+
+#[test]
+fn the_second_of_the_expiry_is_left_to_the_decision() {
+    let asked_at = |now: Timestamp, end: Timestamp| {
+        let conditions = Conditions {
+            expires_at: Some(end),
+            ..Conditions::NONE
+        };
+        let record = KeyRecord {
+            conditions,
+            ..record()
+        };
+        let question = Question {
+            claim: OrganizationClaim::NotAsked,
+            purpose: Purpose::Identify,
+            address: known("8.8.8.8"),
+            now,
+        };
+        surely(&record, SecretLife::Current, OrganizationState::Open, &question)
+    };
+    let at = Timestamp::from_unix_ms;
+    assert!(asked_at(at(1_999), at(2_999)));
+    assert!(
+        !asked_at(at(2_000), at(2_999)),
+        "it is still accepted, but not by this"
+    );
+    for end in [i64::MIN, -1, 0, 999] {
+        assert!(!asked_at(at(0), at(end)), "{end}");
+    }
+    // Beyond what the number holds, which is in 2106: the record decides.
+    assert!(asked_at(at(4_294_967_294_999), at(i64::MAX)));
+    assert!(!asked_at(at(4_294_967_295_000), at(i64::MAX)));
+}
+
+#[test]
+fn a_condition_that_can_refuse_makes_a_key_not_plain() {
+    let plain = |conditions: Conditions| {
+        let record = KeyRecord {
+            conditions,
+            ..record()
+        };
+        PlainKey::of(&record, SecretLife::Current, OrganizationState::Open).is_some()
+    };
+    assert!(plain(Conditions::NONE));
+    assert!(!plain(Conditions {
+        not_before: Some(NOW),
+        ..Conditions::NONE
+    }));
+    assert!(!plain(Conditions {
+        addresses: AddressRule::Only(Vec::new()),
+        ..Conditions::NONE
+    }));
+    assert!(!plain(Conditions {
+        addresses: given::only(&["0.0.0.0/0"]),
+        ..Conditions::NONE
+    }));
+}
