@@ -5,7 +5,7 @@
 //! been read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(crate) struct DataFolder {
 /// The lock of a data folder; let go when dropped, and by the system when the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    _folder: File,
 }
 
 impl DataFolder {
@@ -66,11 +66,9 @@ impl DataFolder {
     /// Makes the folder with mode 0700 if it is not there, and checks it otherwise.
     pub(crate) fn prepare(&self) -> Result<()> {
         if !self.path.exists() {
-            if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                fs::create_dir_all(parent)
-                    .with_context(|| format!("could not make `{}`", parent.display()))?;
-            }
+            // Folders above it that are not there are made private as well, whatever the process's file mode mask says.
             DirBuilder::new()
+                .recursive(true)
                 .mode(0o700)
                 .create(&self.path)
                 .with_context(|| format!("could not make the data folder `{}`", self.path.display()))?;
@@ -78,7 +76,8 @@ impl DataFolder {
         self.check()
     }
 
-    /// Refuses a folder that is none, or that others can read.
+    /// Refuses a folder that is none, that others can read, or that is another user's: its owner could put anything there, and
+    /// what we make there would not be theirs.
     pub(crate) fn check(&self) -> Result<()> {
         let shown = self.path.display();
         let found = fs::metadata(&self.path)
@@ -86,6 +85,14 @@ impl DataFolder {
         ensure!(
             found.is_dir(),
             "the data folder `{shown}` is a file; choose a folder with --data-dir"
+        );
+        let own = rustix::process::geteuid().as_raw();
+        ensure!(
+            found.uid() == own,
+            "the data folder `{shown}` belongs to the user number {}, and this runs as number {own}; run it as its owner \
+             (for instance with `sudo -u \\#{}`), or choose another folder with --data-dir",
+            found.uid(),
+            found.uid()
         );
         let mode = found.mode() & 0o7777;
         ensure!(
@@ -104,28 +111,19 @@ impl DataFolder {
         Ok(())
     }
 
-    /// Takes the lock that only one process can hold.
+    /// Takes the lock that only one process can hold. It lies on the folder itself, so that no file that somebody removes
+    /// takes it away; the file beside it only says who holds it.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        let path = self.path.join("keyward.lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("could not open `{}`", path.display()))?;
-        match file.try_lock() {
+        let note = self.path.join("keyward.lock");
+        let folder =
+            File::open(&self.path).with_context(|| format!("could not open `{}`", self.path.display()))?;
+        match folder.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // What it says helps a person and decides nothing.
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.trim();
-                let who = if holder.is_empty() {
-                    String::new()
-                } else {
-                    format!(" (process {holder})")
+                let holder = fs::read_to_string(&note).unwrap_or_default();
+                let who = match holder.trim().parse::<u32>() {
+                    Ok(process) => format!(" (process {process})"),
+                    Err(_) => String::new(),
                 };
                 bail!(
                     "another Keyward{who} works on the data folder `{}`; stop it first, or choose another folder with \
@@ -134,15 +132,12 @@ impl DataFolder {
                 );
             }
             Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("could not lock `{}`", path.display()));
+                return Err(error).with_context(|| format!("could not lock `{}`", self.path.display()));
             }
         }
-        // For the message above, in another process.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Lock { _file: file })
+        write_private(&note, &format!("{}\n", std::process::id()))
+            .with_context(|| format!("could not write `{}`", note.display()))?;
+        Ok(Lock { _folder: folder })
     }
 
     /// Makes the database's file with mode 0600, which its write-ahead log takes over from it.
@@ -225,9 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_another_user_is_refused() {
+        let (_outer, folder) = folder();
+        // Only root can give a folder away; for others there is nobody to try it with.
+        if std::os::unix::fs::chown(folder.path(), Some(65_534), None).is_ok() {
+            let refused = folder.check().unwrap_err().to_string();
+            assert!(refused.contains("65534"), "{refused}");
+        }
+    }
+
+    #[test]
     fn only_one_holds_the_lock_and_it_goes_with_its_holder() {
         let (_outer, folder) = folder();
         let lock = folder.lock().unwrap();
+        fs::remove_file(folder.path().join("keyward.lock")).unwrap();
+        assert!(folder.lock().is_err(), "the file is not the lock");
+        fs::write(folder.path().join("keyward.lock"), std::process::id().to_string()).unwrap();
         let refused = folder.lock().unwrap_err().to_string();
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         drop(lock);

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use keyward_core::keyring::Keyring;
-use keyward_engine::clock::{Clock as _, SystemRandom};
+use keyward_engine::clock::SystemRandom;
 
-use crate::clock::SystemClock;
+use crate::clock;
 use crate::configuration::{DatabaseChoice, Place};
 use crate::data_folder::{check_private, write_private};
 
@@ -95,7 +95,7 @@ impl KeyringFile {
                 self.path.display()
             );
         }
-        let keyring = Keyring::generate(&mut SystemRandom, SystemClock.now())?;
+        let keyring = Keyring::generate(&mut SystemRandom, clock::now())?;
         self.save(&keyring)
             .with_context(|| format!("could not write the keyring `{}`", self.path.display()))?;
         Ok(keyring)

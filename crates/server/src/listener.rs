@@ -22,13 +22,19 @@ use keyward_http::site::SharedSite;
 use keyward_http::verify;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-/// Connections of one listener at a time; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 10_000;
-/// For how long a connection may be silent, before its first request and between two.
-const HEAD_PATIENCE: Duration = Duration::from_secs(75);
+/// Connections of strangers at a time, where the operating system has the room; more wait to be accepted.
+pub(crate) const MAX_CONNECTIONS: usize = 10_000;
+/// Connections at a time of a listener that is not for strangers.
+pub(crate) const FEW_CONNECTIONS: usize = 64;
+/// For how long a connection may be silent, before its first request and between two. The official client lets go of an
+/// idle connection after 5 seconds.
+const HEAD_PATIENCE: Duration = Duration::from_secs(20);
+/// For how long the other end may take nothing of an answer that waits to be sent.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest head of a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// For how long requests that were begun may go on after the order to stop.
@@ -119,20 +125,23 @@ impl Answers {
 }
 
 /// Serves until `stop`, then lets what was begun come to its end.
-pub(crate) async fn serve<L>(mut listener: L, answers: Answers, stop: CancellationToken)
+pub(crate) async fn serve<L>(mut listener: L, answers: Answers, most: usize, stop: CancellationToken)
 where
     L: Listener,
     L::Addr: FromAddress,
 {
     let answers = Arc::new(answers);
     let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(most));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(MAX_HEAD_BYTES);
     loop {
         let accepted = async {
+            if permits.available_permits() == 0 {
+                tracing::warn!(most, "every connection is taken; others wait until one ends");
+            }
             // The semaphore is never closed.
             let permit = Arc::clone(&permits).acquire_owned().await;
             (permit, listener.accept().await)
@@ -142,9 +151,11 @@ where
             accepted = accepted => accepted,
         };
         let peer = from.address();
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_PATIENCE));
         let answers = Arc::clone(&answers);
         let service = service_fn(move |request| Arc::clone(&answers).answer(request, peer));
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
         tokio::spawn(async move {
             let _permit = permit;
             // A client that goes away in the middle is its own business.

@@ -10,6 +10,7 @@ mod data_folder;
 mod keyring_file;
 mod listener;
 mod logging;
+mod process;
 mod quickstart;
 mod serve;
 

@@ -20,15 +20,15 @@ use keyward_http::{pages, routes, verify};
 use keyward_store::Store;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SystemClock;
+use crate::clock::{self, SystemClock};
 use crate::configuration::{DatabaseChoice, Place, ServeSettings};
 use crate::data_folder::{DataFolder, Lock, write_private};
 use crate::keyring_file::KeyringFile;
-use crate::listener::{self, Answers, Local, Tcp};
+use crate::listener::{self, Answers, FEW_CONNECTIONS, Local, MAX_CONNECTIONS, Tcp};
+use crate::process::{self, StopSignals};
 
 /// The program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,6 +40,7 @@ pub(crate) struct Server {
     folder: DataFolder,
     listeners: JoinSet<()>,
     stop: CancellationToken,
+    signals: StopSignals,
     _lock: Lock,
 }
 
@@ -60,7 +61,7 @@ pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<
     let options = EngineOptions {
         store,
         keyring,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SystemClock::new()),
         cache_capacity,
     };
     let engine = Engine::start(options)
@@ -101,6 +102,9 @@ fn explain(error: StartError, place: &Place, file: &KeyringFile) -> anyhow::Erro
 
 impl Server {
     pub(crate) async fn start(place: &Place, settings: &ServeSettings) -> Result<Self> {
+        let signals = StopSignals::listen()?;
+        process::keep_memory_private();
+        clock::check()?;
         let folder = place.folder();
         folder.prepare()?;
         let lock = folder.lock()?;
@@ -108,7 +112,14 @@ impl Server {
             .install_recorder()
             .context("could not start the metrics")?;
         let (engine, keyring_file) = open_engine(place, settings.cache_keys).await?;
-        let started = Self::listen(folder, lock, settings, engine.clone(), keyring_file, metrics).await;
+        let started = Self::listen(
+            (folder, lock, signals),
+            settings,
+            engine.clone(),
+            keyring_file,
+            metrics,
+        )
+        .await;
         if started.is_err() {
             engine.shut_down().await;
         }
@@ -116,8 +127,7 @@ impl Server {
     }
 
     async fn listen(
-        folder: DataFolder,
-        lock: Lock,
+        (folder, lock, signals): (DataFolder, Lock, StopSignals),
         settings: &ServeSettings,
         engine: Engine,
         keyring_file: KeyringFile,
@@ -130,7 +140,7 @@ impl Server {
         let socket = bind_socket(&folder)?;
         let public_url = match &settings.public_url {
             Some(url) => url.as_str().to_owned(),
-            None => format!("http://localhost:{}", listening.port()),
+            None => default_public_url(listening),
         };
         let site: SharedSite = Arc::new(Site {
             engine,
@@ -150,16 +160,19 @@ impl Server {
                 router: public_router(&site),
                 verify: Some(Arc::clone(&site)),
             },
+            process::room_for_connections(MAX_CONNECTIONS),
             stop.clone(),
         ));
         listeners.spawn(listener::serve(
             Tcp(admin),
             Answers::by(admin_router(&site, metrics)),
+            FEW_CONNECTIONS,
             stop.clone(),
         ));
         listeners.spawn(listener::serve(
             Local(socket),
             Answers::by(management::router(management)),
+            FEW_CONNECTIONS,
             stop.clone(),
         ));
         write_private(&folder.listen_address(), &format!("{listening}\n"))
@@ -178,6 +191,7 @@ impl Server {
             folder,
             listeners,
             stop,
+            signals,
             _lock: lock,
         })
     }
@@ -188,11 +202,8 @@ impl Server {
 
     /// Runs until a signal comes, then takes everything apart.
     pub(crate) async fn until_stopped(mut self) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("could not wait for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for signals")?;
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("stopping: Ctrl-C"),
+            name = self.signals.next() => tracing::info!("stopping: {name}"),
             // A listener ends by itself only by a panic, which was logged.
             _ = self.listeners.join_next() => tracing::error!(listen = %self.listening, "a listener ended"),
         }
@@ -204,13 +215,22 @@ impl Server {
         };
         tokio::select! {
             () = taken_apart => tracing::info!("stopped"),
-            _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-            _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+            name = self.signals.next() => tracing::warn!("stopped at once by a second signal: {name}"),
         }
         // Whoever looks for a server finds none; a file that is left misleads nobody for long.
         let _ = fs::remove_file(self.folder.listen_address());
         let _ = fs::remove_file(self.folder.socket());
         Ok(())
+    }
+}
+
+/// Where clients on this machine reach a server of which nobody said more. A loopback address is named as it is: what
+/// `localhost` means is for the machine to say, and somebody else may listen on its other address.
+pub(crate) fn default_public_url(listening: SocketAddr) -> String {
+    if listening.ip().is_loopback() {
+        format!("http://{listening}")
+    } else {
+        format!("http://localhost:{}", listening.port())
     }
 }
 

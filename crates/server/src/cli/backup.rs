@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use http::Method;
 use keyward_core::record::Actor;
-use keyward_engine::clock::Clock as _;
 use keyward_engine::context::Context;
 use keyward_engine::restore::{OldState, Restored};
 use keyward_http::management::restore::ReleasedView;
@@ -24,7 +23,7 @@ use super::Surroundings;
 use super::client::Client;
 use super::keyring::open_existing;
 use super::output;
-use crate::clock::SystemClock;
+use crate::clock;
 use crate::configuration::{DatabaseChoice, Place};
 use crate::keyring_file::KeyringFile;
 use crate::serve::{open_engine, open_store};
@@ -88,7 +87,8 @@ async fn write(store: &Store, target: &Path) -> Result<(u64, String)> {
         target.display()
     );
     let mut name = target.file_name().context("name a file to write")?.to_owned();
-    name.push(".part");
+    // A name that nobody can have prepared.
+    name.push(format!(".{}.part", new_request_id()));
     let unfinished = target.with_file_name(name);
     let outcome = write_part(store, &keyring, &unfinished).await;
     if outcome.is_err() {
@@ -109,14 +109,13 @@ async fn write(store: &Store, target: &Path) -> Result<(u64, String)> {
 async fn write_part(store: &Store, keyring: &str, unfinished: &Path) -> Result<u64> {
     let file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(unfinished)
         .with_context(|| format!("could not make `{}`", unfinished.display()))?;
     let mut out = BufWriter::new(tokio::fs::File::from_std(file));
     let copied = store
-        .dump(&mut out, keyring, SystemClock.now().as_unix_ms())
+        .dump(&mut out, keyring, clock::now().as_unix_ms())
         .await
         .context("the backup was not completed")?;
     out.flush().await.context("the backup was not completed")?;
@@ -161,14 +160,8 @@ async fn load(surroundings: &Surroundings, file: &Path, accepts: bool) -> Result
     let outcome: Result<Restored> = async {
         store.migrate().await.context("could not prepare the database")?;
         let mut input = open(file).await?;
-        let restored = keyward_engine::restore::restore(
-            &store,
-            &keyring,
-            &mut input,
-            old_state,
-            &context,
-            SystemClock.now(),
-        );
+        let restored =
+            keyward_engine::restore::restore(&store, &keyring, &mut input, old_state, &context, clock::now());
         restored
             .await
             .context("the backup was not restored; nothing was changed")

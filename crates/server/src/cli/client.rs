@@ -58,7 +58,12 @@ impl Client {
     /// # Errors
     /// [`NoServer`] if nobody listens.
     pub(crate) async fn connect(place: &Place) -> Result<Self> {
-        let socket = place.folder().socket();
+        let folder = place.folder();
+        if folder.path().exists() {
+            // Whose folder it is decides who answers there, and who is told what.
+            folder.check()?;
+        }
+        let socket = folder.socket();
         match UnixStream::connect(&socket).await {
             Ok(stream) => Ok(Self { stream }),
             Err(error) if is_absence(&error) => Err(NoServer(place.data_dir.display().to_string()).into()),

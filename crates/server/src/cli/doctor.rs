@@ -16,7 +16,7 @@ use super::{CommandLine, Surroundings, output};
 use crate::configuration::{DatabaseChoice, ServeSettings, unknown_variables};
 use crate::data_folder::check_private;
 use crate::keyring_file::KeyringFile;
-use crate::serve::VERSION;
+use crate::serve::{VERSION, default_public_url};
 
 #[derive(Serialize)]
 struct Setting {
@@ -89,7 +89,7 @@ fn effective(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<Setti
     };
     let public_url = match &settings.public_url {
         Some(url) => url.as_str().to_owned(),
-        None => format!("http://localhost:{}", settings.listen.port()),
+        None => default_public_url(settings.listen),
     };
     let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
     vec![

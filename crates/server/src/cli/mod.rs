@@ -134,6 +134,10 @@ fn parse(arguments: &[OsString]) -> Result<(CommandLine, Surroundings), ExitCode
         usage(error)
     })?;
     let line = CommandLine::from_arg_matches(&matches).map_err(usage)?;
+    line.place.check().map_err(|error| {
+        output::note(&format!("keyward: {}", described(&error)));
+        ExitCode::from(2)
+    })?;
     let surroundings = Surroundings {
         place: line.place.clone(),
         is_json: line.json,

@@ -14,7 +14,8 @@ pub(crate) fn data(text: &str) {
 
 /// Prints a sentence for whoever sits in front.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let shown: Vec<String> = text.split('\n').map(printable).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown.join("\n"));
 }
 
 /// Prints one JSON value.

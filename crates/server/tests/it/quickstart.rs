@@ -72,7 +72,7 @@ fn run_again_it_uses_what_is_there_and_leaves_the_keys_line_out() {
         &printed,
         &[
             &format!("DATATURE_VI_ORGANIZATION_ID={}\n", snippet.organization_id),
-            "DATATURE_VI_API_ENDPOINT=http://localhost:",
+            "DATATURE_VI_API_ENDPOINT=http://127.0.0.1:",
             "# ",
             "shown once",
             "keyward keys create",
