@@ -9,9 +9,44 @@ const KEPT: usize = 6;
 /// A body shorter than this is no secret; `dtvi_` alone in a sentence stays as it is.
 const SHORTEST: usize = 12;
 
-/// `text` with every key-shaped run cut after its head. Also finds the underscore as `%5f` and, encoded twice,
-/// `%255f`.
+/// A run of base64 characters as long as this is taken for a secret, whatever stands before it: a key's body has 98, ids and
+/// hashes that are logged have at most 36.
+const LONG_RUN: usize = 60;
+
+/// `text` with every key-shaped run cut after its head, and every long run of base64 characters as well. Also finds the
+/// underscore as `%5f` and, encoded twice, `%255f`.
 pub fn mask_keys<'a>(text: &'a str, prefix: &str) -> Cow<'a, str> {
+    match mask_prefixed(text, prefix) {
+        Cow::Borrowed(text) => mask_long_runs(text),
+        Cow::Owned(text) => Cow::Owned(mask_long_runs(&text).into_owned()),
+    }
+}
+
+fn mask_long_runs(text: &str) -> Cow<'_, str> {
+    let is_run = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.split(|c| !is_run(c)).all(|run| run.len() < LONG_RUN) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_run) {
+        let (before, run_on) = rest.split_at_checked(start).unwrap_or((rest, ""));
+        let end = run_on.find(|c| !is_run(c)).unwrap_or(run_on.len());
+        let (run, after) = run_on.split_at_checked(end).unwrap_or((run_on, ""));
+        out.push_str(before);
+        if run.len() < LONG_RUN {
+            out.push_str(run);
+        } else {
+            out.push_str(run.get(..KEPT).unwrap_or_default());
+            out.push_str("...");
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+fn mask_prefixed<'a>(text: &'a str, prefix: &str) -> Cow<'a, str> {
     if prefix.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -70,6 +105,18 @@ mod tests {
             mask_keys(&format!("DTVI%5F{body} dtvi_{body}"), "dtvi"),
             "DTVI%5FMDEyMz... dtvi_MDEyMz..."
         );
+    }
+
+    #[test]
+    fn a_body_without_its_prefix_is_cut_as_well() {
+        let body = "MDEyMzQ1Njc4OWFiY2RlZg".repeat(4);
+        assert_eq!(mask_keys(&format!("/x/{body}?é"), "dtvi"), "/x/MDEyMz...?é");
+        assert_eq!(
+            mask_keys(&format!("%64tvi_{body} {body}."), "dtvi"),
+            "%64tvi_M... MDEyMz...."
+        );
+        let id = "0190a6f2-0000-7000-8000-000000000000 01a20f275a7374c8ac132fb362d0e807";
+        assert!(matches!(mask_keys(id, "dtvi"), Cow::Borrowed(_)));
     }
 
     #[test]

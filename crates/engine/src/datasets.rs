@@ -4,10 +4,12 @@
 //! so that nothing commits for a key that ended while the request was under way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use keyward_core::access::Visible;
 use keyward_core::audit::{Detail, Event};
 use keyward_core::decision::{OrganizationClaim, Purpose, Question, decide};
+use keyward_core::field::FieldProblem;
 use keyward_core::ids::DatasetId;
 use keyward_core::operation::Operation;
 use keyward_core::refusal::Refusal;
@@ -15,6 +17,7 @@ use keyward_core::resource::ResourceType;
 use keyward_store::Tx;
 use keyward_store::datasets::{Dataset, DatasetDeletion, DatasetFilter};
 use serde_json::{Map, Value};
+use tokio::sync::SemaphorePermit;
 
 use crate::Engine;
 use crate::clock::SystemRandom;
@@ -69,6 +72,37 @@ impl DatasetEdit {
     }
 }
 
+/// Writes of the resource API that are in the database, or wait in front of it, at a time.
+pub(crate) const RESOURCE_WRITES: usize = 8;
+/// For how long a write of the resource API waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(2);
+/// Most bytes of a dataset's tags, preferences and attributes together, as JSON.
+pub const MAX_DATASET_BYTES: usize = 128 * 1024;
+
+/// Refuses a dataset that has grown too large, by the field that is the largest.
+fn check_size(dataset: &Dataset) -> Result<(), EngineError> {
+    let sizes = [
+        ("tags", json_bytes(&dataset.tags)),
+        ("preference", json_bytes(&dataset.preference)),
+        ("metadata.attributes", json_bytes(&dataset.attributes)),
+    ];
+    let sum: usize = sizes.iter().map(|(_, size)| size).sum();
+    match sizes.iter().max_by_key(|(_, size)| size) {
+        Some((field, _)) if sum > MAX_DATASET_BYTES => Err(EngineError::Invalid(vec![FieldProblem {
+            field: (*field).to_owned(),
+            message: format!(
+                "tags, preferences and attributes of a dataset may have {MAX_DATASET_BYTES} bytes together, and would have {sum}"
+            ),
+        }])),
+        _ => Ok(()),
+    }
+}
+
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    // What can't be written as JSON is as large as can be, and refused.
+    serde_json::to_string(value).map_or(usize::MAX / 4, |text| text.len())
+}
+
 impl Engine {
     /// Creates a dataset with a new id; ids sort by the time of creation.
     ///
@@ -104,7 +138,8 @@ impl Engine {
             created_at: now,
             updated_at: now,
         };
-        let mut tx = self.inner.store.begin().await?;
+        check_size(&dataset)?;
+        let (mut tx, _turn) = self.begin_resource_write().await?;
         self.confirm_permit(&mut tx, permit).await?;
         tx.insert_dataset(&dataset).await?;
         let detail = Detail::new().fact("type", dataset.kind.as_str()).personal(
@@ -129,12 +164,10 @@ impl Engine {
         limit: u32,
     ) -> Result<Page<Dataset>, EngineError> {
         let filter = filter_of(permit.visible(ResourceType::Dataset));
-        let rows = self
-            .inner
-            .store
-            .list_datasets(permit.organization_id(), &filter, after, i64::from(limit) + 1)
-            .await?;
-        Ok(Page::cut(rows, limit, |dataset| dataset.id.to_string()))
+        let store = &self.inner.store;
+        let listed = store.list_datasets(permit.organization_id(), &filter, after, limit);
+        let (rows, has_more) = listed.await?;
+        Ok(Page::of(rows, has_more, |dataset| dataset.id.to_string()))
     }
 
     /// The first ids of those datasets that the permit's key may read, whatever the permit itself is for.
@@ -197,7 +230,7 @@ impl Engine {
         if edit.is_empty() {
             return self.show_dataset(permit, id).await;
         }
-        let mut tx = self.inner.store.begin().await?;
+        let (mut tx, _turn) = self.begin_resource_write().await?;
         self.confirm_permit(&mut tx, permit).await?;
         let found = tx.lock_dataset(permit.organization_id(), id).await?;
         let mut dataset = found.ok_or(EngineError::NotFound("dataset"))?;
@@ -220,6 +253,7 @@ impl Engine {
             detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
             merge_attributes(&mut dataset.attributes, edit.attributes)?;
         }
+        check_size(&dataset)?;
         dataset.updated_at = self.now();
         tx.update_dataset(&dataset).await?;
         self.audit_dataset(&mut tx, permit, context, "dataset.edit", id, detail)
@@ -239,7 +273,7 @@ impl Engine {
         context: &Context,
         id: &DatasetId,
     ) -> Result<DatasetDeletion, EngineError> {
-        let mut tx = self.inner.store.begin().await?;
+        let (mut tx, _turn) = self.begin_resource_write().await?;
         self.confirm_permit(&mut tx, permit).await?;
         let found = tx.lock_dataset(permit.organization_id(), id).await?;
         let dataset = found.ok_or(EngineError::NotFound("dataset"))?;
@@ -255,6 +289,19 @@ impl Engine {
             .await?;
         tx.commit().await?;
         Ok(deletion)
+    }
+
+    /// Begins a write of the resource API when it is its turn. So many wait in front of the database and no more, so that a key
+    /// that writes without end can't keep anybody from ending it: writes of keys go past this queue.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] if its turn does not come soon.
+    pub(crate) async fn begin_resource_write(&self) -> Result<(Tx, SemaphorePermit<'_>), EngineError> {
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.inner.resource_writes.acquire()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(EngineError::Busy);
+        };
+        Ok((self.inner.store.begin().await?, turn))
     }
 
     async fn audit_dataset(

@@ -45,7 +45,7 @@ impl Engine {
             return self.show_organization(permit.organization_id()).await;
         }
         let now = self.now();
-        let mut tx = self.inner.store.begin().await?;
+        let (mut tx, _turn) = self.begin_resource_write().await?;
         self.confirm_permit(&mut tx, permit).await?;
         let found = tx.lock_organization(permit.organization_id()).await?;
         let mut organization = found.ok_or(EngineError::NotFound("organization"))?;

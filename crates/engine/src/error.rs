@@ -24,6 +24,9 @@ pub enum EngineError {
     /// Something that is needed is away.
     #[error("the store is unavailable")]
     Unavailable(#[source] StoreError),
+    /// Too much is being written at once; nothing was changed.
+    #[error("too much is being written at once")]
+    Busy,
     /// The write was sent and its outcome is not known yet; asking again is safe.
     #[error("the outcome of the write is not known yet")]
     OutcomeUnknown,

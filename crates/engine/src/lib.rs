@@ -82,6 +82,8 @@ struct Inner {
     cache: Arc<VerificationCache>,
     loads: Loads,
     right: Arc<Right>,
+    /// Turns of the resource API's writes.
+    resource_writes: tokio::sync::Semaphore,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -170,6 +172,7 @@ impl Engine {
             cache,
             loads: Loads::new(),
             right,
+            resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             metrics: Metrics::register(),
             tasks,
             stop,
@@ -185,6 +188,14 @@ impl Engine {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.store.close().await;
+    }
+
+    /// Runs work that a request begins and must not cancel by going away; a shut-down waits for it.
+    pub fn run_to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.inner.tasks.spawn(work)
     }
 
     /// The present moment, by the engine's clock.

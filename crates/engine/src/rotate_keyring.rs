@@ -58,6 +58,9 @@ impl Engine {
             let _nobody_seals = self.inner.sealing.write().await;
             self.swap_keyring(next);
         }
+        // Told now, because what follows can be interrupted, and the version is in force already.
+        let begun = Detail::new().fact("version", self.keyring().active());
+        self.audit_keyring(&context, "keyring.add_version", begun).await?;
         let (resealed, broken) = self.reseal_all().await?;
         // Asked again: nothing may be left under a version that is destroyed.
         let active = i64::from(self.keyring().active());
@@ -73,24 +76,34 @@ impl Engine {
             self.swap_keyring(last);
         }
         let summary = self.keyring().summary();
-        let event = Event {
-            actor: context.actor.to_string(),
-            action: "keyring.rotate",
-            target: format!("keyring/{}", summary.id),
-            request_id: context.request_id.to_string(),
-            detail: Detail::new()
-                .fact("version", summary.active)
-                .fact("resealed", resealed)
-                .fact("broken", broken),
-        };
-        let mut tx = self.inner.store.begin().await?;
-        tx.append_audit(NO_ORGANIZATION, &event, self.now()).await?;
-        tx.commit().await?;
+        let ended = Detail::new()
+            .fact("version", summary.active)
+            .fact("resealed", resealed)
+            .fact("broken", broken);
+        self.audit_keyring(&context, "keyring.rotate", ended).await?;
         Ok(KeyringRotated {
             keyring: summary,
             resealed,
             broken,
         })
+    }
+
+    async fn audit_keyring(
+        &self,
+        context: &Context,
+        action: &'static str,
+        detail: Detail,
+    ) -> Result<(), EngineError> {
+        let event = Event {
+            actor: context.actor.to_string(),
+            action,
+            target: format!("keyring/{}", self.keyring().id()),
+            request_id: context.request_id.to_string(),
+            detail,
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.append_audit(NO_ORGANIZATION, &event, self.now()).await?;
+        Ok(tx.commit().await?)
     }
 
     fn swap_keyring(&self, next: Keyring) {

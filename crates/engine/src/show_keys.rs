@@ -21,6 +21,11 @@ impl<T> Page<T> {
         let limit = limit as usize;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
+        Self::of(rows, has_more, position)
+    }
+
+    /// A page of all `rows`, after which there are more or not.
+    pub(crate) fn of(rows: Vec<T>, has_more: bool, position: impl Fn(&T) -> String) -> Self {
         let next = rows.last().filter(|_| has_more).map(position);
         Self { items: rows, next }
     }

@@ -93,6 +93,14 @@ impl Problem {
         }
     }
 
+    /// More at once than is taken.
+    pub fn busy() -> Self {
+        Self::new(
+            RequestCode::Unavailable,
+            "too much is being written at once just now; nothing was changed, try again shortly",
+        )
+    }
+
     /// A defect of ours; the cause goes to the log.
     pub fn internal(cause: &dyn Error) -> Self {
         let mut problem = Self::new(
@@ -254,6 +262,7 @@ impl From<EngineError> for Problem {
                 RequestCode::Unavailable,
                 "the database does not answer just now; nothing was changed, try again shortly",
             )),
+            EngineError::Busy => Self::busy(),
             EngineError::SealBroken => kept(Self::new(
                 RequestCode::Conflict,
                 "the key's sealed record does not fit its row: the database was changed by other means, or it belongs \

@@ -6,13 +6,15 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use keyward_core::address::{CallerAddress, caller_address};
-use keyward_core::ids::{OrganizationId, RequestId};
+use keyward_core::ids::{KeyId, OrganizationId, RequestId};
 use keyward_core::key_text::Prefix;
 use keyward_core::mask::mask_keys;
 
 use crate::credentials::ORGANIZATION_ID;
 use crate::site::Site;
 
+/// Longest method that is logged.
+const MAX_LOGGED_METHOD: usize = 16;
 /// Longest path that is logged.
 const MAX_LOGGED_PATH: usize = 300;
 
@@ -54,29 +56,57 @@ impl RequestInfo {
     fn shown_path(&self) -> String {
         // Masked first: a key that the cut goes through would be too short to be seen as one.
         let masked = mask_keys(self.uri.path(), self.prefix.as_str());
-        masked.chars().take(MAX_LOGGED_PATH).collect()
+        let shown = masked.chars().take(MAX_LOGGED_PATH);
+        // Anything but plain characters is left out: what a terminal or a reader of lines obeys must not be in a line.
+        shown
+            .map(|c| if c.is_ascii_graphic() { c } else { '?' })
+            .collect()
     }
 
-    /// Writes the one line that the log has of a finished request.
-    pub fn log_finished(
-        &self,
-        status: u16,
-        code: Option<&'static str>,
-        key: Option<keyward_core::ids::KeyId>,
-    ) {
+    /// Writes the one line that the log has of a finished request. Of strangers, who could fill a disk, so many are shown a
+    /// second and the others only at the level `debug`.
+    pub fn log_finished(&self, site: &Site, status: u16, code: Option<&'static str>, who: Who) {
         let duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            request.id = %self.id,
-            method = %self.method,
-            path = %self.shown_path(),
-            status,
-            outcome = code.unwrap_or("ok"),
-            key.id = key.as_ref().map(tracing::field::display),
-            client.address = %self.address,
-            duration_ms,
-            "request finished"
-        );
+        macro_rules! line {
+            ($level:expr, $($who:tt)*) => {
+                tracing::event!(
+                    $level,
+                    request.id = %self.id,
+                    method = %self.shown_method(),
+                    path = %self.shown_path(),
+                    status,
+                    outcome = code.unwrap_or("ok"),
+                    $($who)*
+                    client.address = %self.address,
+                    duration_ms,
+                    "request finished"
+                )
+            };
+        }
+        match who {
+            Who::Stranger if status >= 500 => line!(tracing::Level::WARN,),
+            Who::Stranger if site.may_log_stranger() => line!(tracing::Level::INFO,),
+            Who::Key(id) => line!(tracing::Level::INFO, key.id = %id,),
+            Who::Administrator => line!(tracing::Level::INFO, actor = "local_administrator",),
+            Who::Stranger => line!(tracing::Level::DEBUG,),
+        }
     }
+
+    /// The method; callers can make one up.
+    fn shown_method(&self) -> String {
+        self.method.as_str().chars().take(MAX_LOGGED_METHOD).collect()
+    }
+}
+
+/// Who made a request, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever holds this key, which was accepted.
+    Key(KeyId),
+    /// Whoever reached the socket.
+    Administrator,
+    /// Nobody knows.
+    Stranger,
 }
 
 /// A new request id: time-ordered, 32 hexadecimal digits, the form of a W3C trace id.

@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,10 +22,11 @@ use keyward_core::operation::Operation;
 use keyward_core::resource::ResourceType;
 use keyward_engine::context::Context;
 use keyward_engine::permit::{OwnedResource, Permit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::request::RequestInfo;
+use crate::request::{RequestInfo, Who};
 use crate::site::{SharedSite, Site};
 use crate::{body, credentials};
 
@@ -74,7 +76,12 @@ pub struct Call {
     pub context: Context,
     path: Vec<(String, String)>,
     body: Body,
+    /// Its place among the requests with a body, until the call is dropped.
+    room: Option<OwnedSemaphorePermit>,
 }
+
+/// For how long a request waits for a place to read its body.
+const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Call {
     /// A path parameter, decoded; empty if the route has none of that name.
@@ -85,8 +92,11 @@ impl Call {
     /// The body as a JSON object.
     ///
     /// # Errors
-    /// `body_too_large`, `malformed_body`.
+    /// `body_too_large`, `malformed_body`; `unavailable` where too many bodies are read at once.
     pub async fn fields(&mut self) -> Result<Fields, Problem> {
+        let room = Arc::clone(&self.site.bodies).acquire_owned();
+        let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
+        self.room = Some(room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())?);
         body::fields(std::mem::take(&mut self.body)).await
     }
 }
@@ -143,11 +153,11 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let info = RequestInfo::of(&site, &parts);
-    let mut key = None;
+    let mut who = Who::Stranger;
     let outcome = async {
         let path = path_params(&mut parts).await?;
         let permit = permit(&site, &parts, &info, &path, guard).await?;
-        key = Some(permit.identity().key_id());
+        who = Who::Key(permit.identity().key_id());
         let call = Call {
             site: Arc::clone(&site),
             request: info.clone(),
@@ -155,6 +165,7 @@ where
             context: Context::new(permit.actor(), info.id.clone()),
             path,
             body,
+            room: None,
         };
         // A panic is a defect and must not look like a network failure to the caller. The call itself is inside, too: a
         // handler need not be an `async fn`, and may panic before it has a future.
@@ -165,11 +176,11 @@ where
     .await;
     match outcome {
         Ok(response) => {
-            info.log_finished(response.status().as_u16(), None, key);
+            info.log_finished(&site, response.status().as_u16(), None, who);
             response
         }
         Err(problem) => {
-            info.log_finished(problem.status(), Some(problem.code()), key);
+            info.log_finished(&site, problem.status(), Some(problem.code()), who);
             problem.into_response(&site, &info)
         }
     }
@@ -293,6 +304,6 @@ fn refuse(site: &Site, parts: &Parts, otherwise: impl FnOnce() -> Problem) -> Re
         Err(refusal) => refusal.into(),
         Ok(()) => otherwise(),
     };
-    info.log_finished(problem.status(), Some(problem.code()), None);
+    info.log_finished(site, problem.status(), Some(problem.code()), Who::Stranger);
     problem.into_response(site, &info)
 }

@@ -1,10 +1,12 @@
 //! What every route shares: the engine, and how the outside sees this server.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 use keyward_core::ids::OrganizationId;
+use keyward_core::time::SECOND_MS;
 use keyward_engine::Engine;
+use tokio::sync::Semaphore;
 
 /// Shared by all routes; one per server.
 pub struct Site {
@@ -14,12 +16,43 @@ pub struct Site {
     pub public_url: String,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Room for requests that carry a body; one holds its place until it is answered.
+    pub(crate) bodies: Arc<Semaphore>,
+    /// The second of the last line about a stranger, and how many there were in it.
+    strangers: Mutex<(i64, u32)>,
 }
+
+/// Lines about strangers in one second of the log.
+const STRANGERS_PER_SECOND: u32 = 20;
+/// Requests with a body at a time.
+const MAX_BODIES: usize = 256;
 
 /// How routes hold it.
 pub type SharedSite = Arc<Site>;
 
 impl Site {
+    /// A site.
+    pub fn new(engine: Engine, public_url: String, trusted_proxies: Vec<IpNet>) -> Self {
+        Self {
+            engine,
+            public_url,
+            trusted_proxies,
+            bodies: Arc::new(Semaphore::new(MAX_BODIES)),
+            strangers: Mutex::new((0, 0)),
+        }
+    }
+
+    /// Whether the log has room for another line about a stranger in this second.
+    pub(crate) fn may_log_stranger(&self) -> bool {
+        let second = self.engine.now().as_unix_ms() / SECOND_MS;
+        let mut last = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != second {
+            *last = (second, 0);
+        }
+        last.1 = last.1.saturating_add(1);
+        last.1 <= STRANGERS_PER_SECOND
+    }
+
     /// The page that explains a code.
     pub fn help_url(&self, code: &str) -> String {
         format!("{}/help/errors/{code}", self.public_url)

@@ -20,7 +20,7 @@ use keyward_core::scope::{Scope, ScopeSet};
 use keyward_engine::verify::{Accepted, VerifyQuestion};
 
 use crate::problem::Problem;
-use crate::request::{RequestInfo, address_of, peer_of};
+use crate::request::{RequestInfo, Who, address_of, peer_of};
 use crate::site::{SharedSite, Site};
 use crate::{credentials, reply};
 
@@ -62,15 +62,12 @@ pub async fn answer(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Respons
         Ok(response) => response,
         Err(refusal) => {
             let info = RequestInfo::of(site, parts);
-            let outcome = refusal.code().name();
-            if refusal == Refusal::StoreUnavailable {
-                // The cause is logged where it is found, without the trace id that the caller was told to name. Only the
-                // id of a key of ours leads to a look-up, so that guessing fills no log.
-                tracing::warn!(request.id = %info.id, outcome, "a key could not be checked");
-            } else {
-                // Whoever guesses keys must not be able to fill the log.
-                tracing::debug!(request.id = %info.id, outcome, "a key was refused");
-            }
+            info.log_finished(
+                site,
+                refusal.code().status(),
+                Some(refusal.code().name()),
+                Who::Stranger,
+            );
             Problem::from(refusal).into_response(site, &info)
         }
     }

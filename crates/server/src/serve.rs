@@ -142,11 +142,11 @@ impl Server {
             Some(url) => url.as_str().to_owned(),
             None => default_public_url(listening),
         };
-        let site: SharedSite = Arc::new(Site {
+        let site: SharedSite = Arc::new(Site::new(
             engine,
-            public_url: public_url.clone(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-        });
+            public_url.clone(),
+            settings.trusted_proxies.clone(),
+        ));
         let management = Arc::new(Management {
             site: Arc::clone(&site),
             save_keyring: Box::new(move |keyring| keyring_file.save(keyring)),

@@ -17,6 +17,8 @@ use crate::error::StoreError;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
+const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_catalog.pg_settings \
+    WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name";
 const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// Which database to open.
@@ -130,6 +132,8 @@ impl Store {
                     .options([
                         ("statement_timeout", timeout.as_str()),
                         ("idle_in_transaction_session_timeout", timeout.as_str()),
+                        // Whatever the database's own setting is: an acknowledged deletion must survive a crash.
+                        ("synchronous_commit", "on"),
                     ]);
                 let pool = PgPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
@@ -164,6 +168,17 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_read!(self, on => sqlx::query("SELECT 1").execute(on).await.map(drop))?;
         Ok(())
+    }
+
+    /// Settings of a PostgreSQL server under which a crash may lose what was acknowledged; none on SQLite.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn unsafe_settings(&self) -> Result<Vec<String>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite { .. } => Ok(Vec::new()),
+            Backend::Postgres { pool, .. } => Ok(sqlx::query_scalar(UNSAFE_SETTINGS).fetch_all(pool).await?),
+        }
     }
 
     /// Waits for running statements and closes every connection.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt as _;
 use keyward_core::ids::{DatasetId, OrganizationId};
 use keyward_core::record::Actor;
 use keyward_core::time::Timestamp;
@@ -75,6 +76,9 @@ pub struct DatasetDeletion {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// A page holds no more than this of texts, so that large datasets make short pages and not large ones.
+const MAX_PAGE_BYTES: usize = 4 << 20;
+
 /// Which datasets of an organization a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatasetFilter {
@@ -131,6 +135,17 @@ struct Row {
     updated_at: i64,
 }
 
+impl Row {
+    /// About what it takes in memory: its texts of variable length.
+    fn bytes(&self) -> usize {
+        self.name.len()
+            + self.description.as_ref().map_or(0, String::len)
+            + self.tags.len()
+            + self.preference.len()
+            + self.attributes.len()
+    }
+}
+
 impl TryFrom<Row> for Dataset {
     type Error = StoreError;
     fn try_from(row: Row) -> Result<Self, StoreError> {
@@ -173,7 +188,8 @@ impl Store {
         row.map(Dataset::try_from).transpose()
     }
 
-    /// Datasets after an id, in the order of their ids (which is the order of their creation).
+    /// At most `limit` datasets after an id, in the order of their ids (which is the order of their creation); fewer where
+    /// they are large, but at least one. Whether there are more is said beside them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -182,18 +198,29 @@ impl Store {
         organization: &OrganizationId,
         filter: &DatasetFilter,
         after: &str,
-        limit: i64,
-    ) -> Result<Vec<Dataset>, StoreError> {
+        limit: u32,
+    ) -> Result<(Vec<Dataset>, bool), StoreError> {
         if filter.is_nothing() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         }
-        let rows = on_read!(self, on => {
+        on_read!(self, on => {
             let mut query = QueryBuilder::new(format!("SELECT {COLUMNS} FROM dataset WHERE organization_id = "));
             push_filtered!(query, organization, filter, after);
-            query.push(" ORDER BY id LIMIT ").push_bind(limit);
-            query.build_query_as::<Row>().fetch_all(on).await
-        })?;
-        rows.into_iter().map(Dataset::try_from).collect()
+            query.push(" ORDER BY id LIMIT ").push_bind(i64::from(limit) + 1);
+            let mut rows = query.build_query_as::<Row>().fetch(on);
+            let mut datasets = Vec::new();
+            let mut bytes = 0;
+            while let Some(row) = rows.next().await {
+                let row = row?;
+                bytes += row.bytes();
+                let is_full = datasets.len() >= limit as usize || bytes > MAX_PAGE_BYTES;
+                if is_full && !datasets.is_empty() {
+                    return Ok((datasets, true));
+                }
+                datasets.push(Dataset::try_from(row)?);
+            }
+            Ok((datasets, false))
+        })
     }
 
     /// The first ids of an organization's datasets, in their order.

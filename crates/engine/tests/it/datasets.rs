@@ -36,6 +36,60 @@ async fn permit(test: &TestEngine, value: &str, operation: Operation) -> Permit 
     test.permit(value, operation, resource).await.unwrap()
 }
 
+async fn a_dataset_does_not_grow_without_end(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let write = permit(&test, key.value.reveal(), Operation::DatasetWrite).await;
+    let mut large = new("large");
+    large.tags = (0..2_000).map(|number| (format!("{number:0>90}"), 1)).collect();
+    let refused = test.engine.create_dataset(&write, &context(), large).await;
+    assert!(matches!(&refused, Err(EngineError::Invalid(problems)) if problems[0].field == "tags"));
+    let made = test
+        .engine
+        .create_dataset(&write, &context(), new("small"))
+        .await
+        .unwrap();
+    let edit = DatasetEdit {
+        attributes: (0..90)
+            .map(|number| (number.to_string(), Some("x".repeat(2_000))))
+            .collect(),
+        ..DatasetEdit::default()
+    };
+    let refused = test.engine.edit_dataset(&write, &context(), &made.id, edit).await;
+    assert!(
+        matches!(&refused, Err(EngineError::Invalid(problems)) if problems[0].field == "metadata.attributes")
+    );
+}
+
+/// Whoever writes datasets without end keeps nobody from ending the key.
+async fn writes_of_the_resource_api_wait_in_a_queue_of_their_own(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let write = permit(&test, key.value.reveal(), Operation::DatasetWrite).await;
+    let writer = |number: usize| {
+        let (engine, write) = (test.engine.clone(), write.clone());
+        tokio::spawn(async move {
+            engine
+                .create_dataset(&write, &context(), new(&number.to_string()))
+                .await
+        })
+    };
+    let writers: Vec<_> = (0..200).map(writer).collect();
+    test.delete(&organization, key.key.record.id).await.unwrap();
+    let mut made = 0;
+    for writer in writers {
+        match writer.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(EngineError::Refused(refusal)) => assert_eq!(refusal.code(), Code::KeyDeleted),
+            Err(EngineError::Busy) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(made < 200, "the deletion came before the last of them");
+}
+
 async fn datasets_are_made_edited_and_deleted(kind: Kind) {
     let test = TestEngine::new(kind).await;
     let organization = test.organization("org-1").await;
@@ -399,4 +453,6 @@ on_both_databases!(
     nothing_is_written_for_a_key_that_ended_meanwhile,
     writes_and_the_deletion_of_their_key_do_not_block_each_other,
     a_write_that_is_dropped_is_rolled_back,
+    a_dataset_does_not_grow_without_end,
+    writes_of_the_resource_api_wait_in_a_queue_of_their_own,
 );

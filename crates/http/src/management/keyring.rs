@@ -1,5 +1,7 @@
 //! Rotate the keyring of the running server.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use axum::routing::MethodFilter;
 use http::StatusCode;
@@ -27,11 +29,15 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
 }
 
 async fn rotate(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
-    let management = &call.management;
-    let engine = &management.site.engine;
-    let done = engine
-        .rotate_keyring(call.context.clone(), &*management.save_keyring)
-        .await?;
+    let management = Arc::clone(&call.management);
+    // A client that goes away leaves no rotation half done.
+    let rotation = call.management.site.engine.run_to_its_end(async move {
+        let engine = &management.site.engine;
+        engine
+            .rotate_keyring(call.context, &*management.save_keyring)
+            .await
+    });
+    let done = rotation.await.map_err(|error| Problem::internal(&error))??;
     let shown = KeyringRotatedView {
         id: done.keyring.id,
         active: done.keyring.active,

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::body;
 use crate::problem::Problem;
 use crate::query::{Paging, Query};
-use crate::request::RequestInfo;
+use crate::request::{RequestInfo, Who};
 use crate::site::SharedSite;
 
 /// Saves a keyring durably in place of the one that was there.
@@ -171,11 +171,21 @@ where
     .await;
     match outcome {
         Ok(response) => {
-            info.log_finished(response.status().as_u16(), None, None);
+            info.log_finished(
+                &management.site,
+                response.status().as_u16(),
+                None,
+                Who::Administrator,
+            );
             response
         }
         Err(problem) => {
-            info.log_finished(problem.status(), Some(problem.code()), None);
+            info.log_finished(
+                &management.site,
+                problem.status(),
+                Some(problem.code()),
+                Who::Administrator,
+            );
             problem.into_response(&management.site, &info)
         }
     }

@@ -1,5 +1,7 @@
 //! Let go of every key that a restore left held: the operator accepts the old state.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use axum::routing::MethodFilter;
 use http::StatusCode;
@@ -21,6 +23,12 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
 }
 
 async fn accept(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
-    let released = call.management.site.engine.release_held(&call.context).await?;
+    let management = Arc::clone(&call.management);
+    let release = call
+        .management
+        .site
+        .engine
+        .run_to_its_end(async move { management.site.engine.release_held(&call.context).await });
+    let released = release.await.map_err(|error| Problem::internal(&error))??;
     reply::json(StatusCode::OK, &ReleasedView { released })
 }

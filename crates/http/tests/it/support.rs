@@ -79,15 +79,12 @@ impl TestApp {
     pub(crate) async fn with(setup: Setup) -> Self {
         let test = TestEngine::new(Kind::Sqlite).await;
         let organization = test.organization(ORGANIZATION).await;
-        let site = Arc::new(Site {
-            engine: test.engine.clone(),
-            public_url: setup.public_url.to_owned(),
-            trusted_proxies: setup
-                .trusted_proxies
-                .iter()
-                .map(|text| text.parse().unwrap())
-                .collect(),
-        });
+        let trusted = setup.trusted_proxies.iter().map(|text| text.parse().unwrap());
+        let site = Arc::new(Site::new(
+            test.engine.clone(),
+            setup.public_url.to_owned(),
+            trusted.collect(),
+        ));
         let saved = Arc::new(Mutex::new(Vec::new()));
         let save = {
             let saved = Arc::clone(&saved);

@@ -147,6 +147,16 @@ async fn examine(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<F
         Err(error) => add(Verdict::Bad, "data folder", format!("{error:#}")),
     }
     examine_keyring(surroundings, &mut add).await;
+    if let Ok(Some(store)) = open_existing(place).await {
+        let found = store.unsafe_settings().await.unwrap_or_default();
+        store.close().await;
+        if !found.is_empty() {
+            let names = found.join(", ");
+            let advice =
+                format!("PostgreSQL runs with {names} off: a crash can lose deletions that were answered");
+            add(Verdict::Bad, "database", advice);
+        }
+    }
     if let DatabaseChoice::Sqlite(path) = place.database()
         && path.exists()
         && let Err(error) = check_private(&path)

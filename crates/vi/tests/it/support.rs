@@ -26,11 +26,11 @@ impl Vi {
     pub(crate) async fn new() -> Self {
         let test = TestEngine::new(Kind::Sqlite).await;
         test.organization("org-1").await;
-        let site = Site {
-            engine: test.engine.clone(),
-            public_url: "https://keys.example.test".to_owned(),
-            trusted_proxies: Vec::new(),
-        };
+        let site = Site::new(
+            test.engine.clone(),
+            "https://keys.example.test".to_owned(),
+            Vec::new(),
+        );
         let router = keyward_vi::router()
             .fallback(no_such_route)
             .method_not_allowed_fallback(method_not_allowed)
