@@ -14,7 +14,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt as _;
 use keyward_core::ids::OrganizationId;
 use keyward_core::keyring::Keyring;
-use keyward_core::mask::mask_keys;
 use keyward_core::new_key::KeyDraft;
 use keyward_core::scope::ScopeSet;
 use keyward_engine::create_key::CreatedKey;
@@ -339,7 +338,9 @@ pub(crate) fn secret_keys_page(message: &str) -> &str {
 }
 
 fn assert_no_key_in(text: &str, secrets: &Secrets) {
-    assert_eq!(mask_keys(text, "dtvi"), text, "a key");
+    // Longer than any hint.
+    let is_hint = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric()).count() < 12;
+    assert!(text.split("dtvi_").skip(1).all(is_hint), "a key in {text}");
     for secret in secrets.lock().unwrap().iter() {
         assert!(!holds_part_of(secret, text), "part of a key in {text}");
     }
