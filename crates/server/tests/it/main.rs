@@ -19,6 +19,7 @@ mod raw_http;
 mod sdk;
 mod secrecy;
 mod start;
+mod strangers;
 mod support;
 
 /// The program under test.
