@@ -33,6 +33,9 @@ use crate::process::{self, StopSignals};
 /// The program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Room for the keys that a command touches.
+const SMALL_CACHE: usize = 1_000;
+
 /// A server that serves.
 pub(crate) struct Server {
     site: SharedSite,
@@ -68,6 +71,17 @@ pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<
         .await
         .map_err(|error| explain(error, place, &file))?;
     Ok((engine, file))
+}
+
+/// The engine of an installation on which no server runs, for a command that does a server's work; with its lock.
+pub(crate) async fn open_engine_alone(place: &Place) -> Result<(Lock, Engine, KeyringFile)> {
+    let folder = place.folder();
+    folder.check()?;
+    let lock = folder.lock()?;
+    // A command makes no keyring, as a first start does.
+    KeyringFile::of(place).load()?;
+    let (engine, file) = open_engine(place, SMALL_CACHE).await?;
+    Ok((lock, engine, file))
 }
 
 /// Opens the database.

@@ -26,10 +26,7 @@ use super::output;
 use crate::clock;
 use crate::configuration::{DatabaseChoice, Place};
 use crate::keyring_file::KeyringFile;
-use crate::serve::{open_engine, open_store};
-
-/// Room for the keys that are let go of; they are not kept.
-const SMALL_CACHE: usize = 1_000;
+use crate::serve::{open_engine_alone, open_store};
 
 /// `keyward backup`.
 #[derive(Args, Debug)]
@@ -234,11 +231,7 @@ async fn release(surroundings: &Surroundings) -> Result<()> {
 
 /// Without a server: as one, but for the listeners.
 async fn release_here(place: &Place) -> Result<ReleasedView> {
-    let folder = place.folder();
-    folder.check()?;
-    let _lock = folder.lock()?;
-    KeyringFile::of(place).load()?;
-    let (engine, _) = open_engine(place, SMALL_CACHE).await?;
+    let (_lock, engine, _) = open_engine_alone(place).await?;
     let context = Context::new(Actor::LocalAdministrator, new_request_id());
     let released = engine.release_held(&context).await;
     engine.shut_down().await;

@@ -6,11 +6,15 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use keyward_api::problem::ProblemDocument;
+use keyward_http::management::ListView;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::configuration::Place;
+
+/// Largest page of the management API.
+const PAGE: u32 = 1_000;
 
 /// No server runs on the data folder.
 #[derive(Debug)]
@@ -146,4 +150,19 @@ pub(crate) async fn call<T: DeserializeOwned>(
     body: Option<Value>,
 ) -> Result<T> {
     Client::connect(place).await?.call(method, path, body).await
+}
+
+/// Every item of a list, page by page.
+pub(crate) async fn call_for_all<T: DeserializeOwned>(place: &Place, path: &str) -> Result<Vec<T>> {
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = format!("{path}?limit={PAGE}&cursor={cursor}");
+        let page: ListView<T> = call(place, Method::GET, &page, None).await?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) => cursor = next,
+            None => return Ok(items),
+        }
+    }
 }

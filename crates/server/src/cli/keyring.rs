@@ -16,10 +16,7 @@ use super::client::Client;
 use super::output;
 use crate::configuration::{DatabaseChoice, Place};
 use crate::keyring_file::KeyringFile;
-use crate::serve::open_engine;
-
-/// Room for the keys that a rotation touches; they are not kept.
-const SMALL_CACHE: usize = 1_000;
+use crate::serve::open_engine_alone;
 
 /// The commands.
 #[derive(Subcommand, Debug)]
@@ -132,11 +129,7 @@ async fn rotate(surroundings: &Surroundings) -> Result<()> {
 
 /// Without a server: as one, but for the listeners.
 async fn rotate_here(place: &Place) -> Result<KeyringRotatedView> {
-    let folder = place.folder();
-    folder.check()?;
-    let _lock = folder.lock()?;
-    KeyringFile::of(place).load()?;
-    let (engine, file) = open_engine(place, SMALL_CACHE).await?;
+    let (_lock, engine, file) = open_engine_alone(place).await?;
     let context = keyward_engine::context::Context::new(Actor::LocalAdministrator, new_request_id());
     let rotated = engine
         .rotate_keyring(context, &|keyring| file.save(keyring))

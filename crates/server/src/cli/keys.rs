@@ -1,15 +1,17 @@
 //! `keyward keys`: create, list, show, delete and resume secret keys.
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use keyward_api::keys::{CreatedKeyView, KeyStateView, KeyView};
+use keyward_core::state::DeleteReason;
 use keyward_http::management::ListView;
 use serde_json::{Map, Value, json};
 
 use super::Surroundings;
-use super::client::call;
-use super::org::{PAGE, meant, segment};
+use super::client::{call, call_for_all};
+use super::org::{meant, segment};
 use super::output;
 use crate::configuration::Place;
 
@@ -34,8 +36,8 @@ pub(super) enum Keys {
         /// Its id
         id: String,
         /// Why
-        #[arg(long, value_enum, default_value_t = Reason::Removed)]
-        reason: Reason,
+        #[arg(long, value_parser = reasons(), default_value = DeleteReason::Removed.name())]
+        reason: String,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -99,21 +101,13 @@ pub(super) enum Snippet {
     Json,
 }
 
-/// Why a key is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Reason {
-    /// Not needed any more
-    Removed,
-    /// Its value leaked
-    Compromised,
-    /// Another key took its place
-    Replaced,
-    /// Its creator left
-    CreatorLeft,
-    /// Nobody used it
-    Unused,
-    /// Something else
-    Other,
+/// Why a key may be deleted, as a person types it.
+fn reasons() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        DeleteReason::ALL
+            .iter()
+            .map(|reason| reason.name().replace('_', "-")),
+    )
 }
 
 pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()> {
@@ -141,9 +135,6 @@ pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()
                     return Ok(());
                 }
             }
-            let reason = reason
-                .to_possible_value()
-                .map(|value| value.get_name().replace('-', "_"));
             change(surroundings, &id, "delete", json!({"reason": reason})).await
         }
         Keys::Resume { id } => change(surroundings, &id, "resume", json!({})).await,
@@ -272,17 +263,7 @@ impl Snippet {
 async fn list(surroundings: &Surroundings, organization: Option<String>) -> Result<()> {
     let place = &surroundings.place;
     let organization = meant(place, organization).await?;
-    let mut items = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let path = format!("/v1/organizations/{organization}/keys?limit={PAGE}&cursor={cursor}");
-        let page: ListView<KeyView> = call(place, Method::GET, &path, None).await?;
-        items.extend(page.items);
-        match page.next {
-            Some(next) => cursor = next,
-            None => break,
-        }
-    }
+    let items: Vec<KeyView> = call_for_all(place, &format!("/v1/organizations/{organization}/keys")).await?;
     if surroundings.is_json {
         return output::json(&ListView { items, next: None });
     }

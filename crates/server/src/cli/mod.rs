@@ -38,7 +38,7 @@ struct CommandLine {
     place: Place,
 
     /// Print one JSON value instead of text for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     json: bool,
 
     #[command(subcommand)]

@@ -8,12 +8,11 @@ use keyward_http::management::ListView;
 use serde_json::json;
 
 use super::Surroundings;
-use super::client::call;
+use super::client::{call, call_for_all};
 use super::output;
 use crate::configuration::Place;
 
-/// Largest page of the management API.
-pub(super) const PAGE: u32 = 1_000;
+const ORGANIZATIONS: &str = "/v1/organizations";
 
 /// The commands.
 #[derive(Subcommand, Debug)]
@@ -51,7 +50,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             if let (Some(id), Some(fields)) = (id, body.as_object_mut()) {
                 fields.insert("id".to_owned(), id.into());
             }
-            let made: OrganizationView = call(place, Method::POST, "/v1/organizations", Some(body)).await?;
+            let made: OrganizationView = call(place, Method::POST, ORGANIZATIONS, Some(body)).await?;
             if surroundings.is_json {
                 return output::json(&made);
             }
@@ -63,7 +62,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             Ok(())
         }
         Org::List => {
-            let items = all(place).await?;
+            let items: Vec<OrganizationView> = call_for_all(place, ORGANIZATIONS).await?;
             if surroundings.is_json {
                 return output::json(&ListView { items, next: None });
             }
@@ -102,27 +101,12 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
     }
 }
 
-/// Every organization, page by page.
-pub(super) async fn all(place: &Place) -> Result<Vec<OrganizationView>> {
-    let mut items = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let path = format!("/v1/organizations?limit={PAGE}&cursor={cursor}");
-        let page: ListView<OrganizationView> = call(place, Method::GET, &path, None).await?;
-        items.extend(page.items);
-        match page.next {
-            Some(next) => cursor = next,
-            None => return Ok(items),
-        }
-    }
-}
-
 /// The organization that is meant: the one that was named, or the only one there is.
 pub(super) async fn meant(place: &Place, named: Option<String>) -> Result<String> {
     if let Some(named) = named {
         return segment(&named);
     }
-    let mut all = all(place).await?;
+    let mut all: Vec<OrganizationView> = call_for_all(place, ORGANIZATIONS).await?;
     match all.len() {
         0 => bail!("there is no organization yet; make one with `keyward org create --name NAME`"),
         1 => Ok(all.remove(0).id),
