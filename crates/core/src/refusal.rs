@@ -228,6 +228,18 @@ impl Refusal {
         }
     }
 
+    /// Whether the whole secret matched before this was found: then the key's id is known to be the caller's.
+    pub const fn is_of_holder(&self) -> bool {
+        !matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::KeyMissing
+                | Self::KeyMalformed(_)
+                | Self::KeyUnknown
+                | Self::StoreUnavailable
+        )
+    }
+
     /// What happened and what would help, in one or two sentences. Times are left to the edge, which knows how to
     /// write them (see [`Refusal::moment`]).
     pub fn sentence(&self) -> String {

@@ -301,17 +301,16 @@ pub async fn check_keyring(store: &Store, keyring: &Keyring) -> Result<(), Start
 
 /// Refuses a keyring that lacks a version under which something is sealed.
 async fn holds_versions(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
-    let Some((low, high)) = store.sealed_under().await? else {
-        return Ok(());
-    };
-    let held: Vec<i64> = keyring
-        .summary()
-        .versions
-        .iter()
-        .map(|(version, _)| i64::from(*version))
-        .collect();
-    match [low, high].into_iter().find(|version| !held.contains(version)) {
+    match missing_version(keyring, store.sealed_under().await?) {
         Some(missing) => Err(StartError::MissingVersion(missing)),
         None => Ok(()),
     }
+}
+
+/// A version among the lowest and highest that seals are under which the keyring does not hold.
+fn missing_version(keyring: &Keyring, sealed_under: Option<(i64, i64)>) -> Option<i64> {
+    let (low, high) = sealed_under?;
+    let versions = keyring.summary().versions;
+    let is_held = |wanted: i64| versions.iter().any(|(version, _)| i64::from(*version) == wanted);
+    [low, high].into_iter().find(|version| !is_held(*version))
 }

@@ -17,7 +17,7 @@ use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::sealing;
-use crate::{Engine, KEYRING_CHECK, KEYRING_ID};
+use crate::{Engine, KEYRING_CHECK, KEYRING_ID, missing_version};
 
 const STEP: i64 = 200;
 
@@ -103,7 +103,13 @@ async fn check_keyring(tx: &mut Tx, keyring: &Keyring) -> Result<(), EngineError
             )));
         }
     }
-    Ok(())
+    match missing_version(keyring, tx.sealed_under().await?) {
+        Some(missing) => Err(EngineError::Conflict(format!(
+            "the backup's records are sealed under version {missing} of the keyring, which this file does not hold: the \
+             keyring was rotated since; restore it with the copy of that time"
+        ))),
+        None => Ok(()),
+    }
 }
 
 async fn hold(

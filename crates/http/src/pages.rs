@@ -15,7 +15,7 @@ use keyward_core::ids::OrganizationId;
 use keyward_core::refusal::Code;
 
 use crate::problem::Problem;
-use crate::request::RequestInfo;
+use crate::request::{RequestInfo, peer_of};
 use crate::site::{SharedSite, Site};
 use crate::{credentials, reply};
 
@@ -176,7 +176,7 @@ fn page(site: &Site, request: Request, render: impl FnOnce() -> Result<String, P
     let refused = credentials::refuse_key_in_query(site, &parts).map_err(Problem::from);
     match refused.and_then(|()| render()) {
         Ok(html) => reply_with("text/html; charset=utf-8", html),
-        Err(problem) => problem.into_response(site, &RequestInfo::of(site, &parts)),
+        Err(problem) => problem.into_response(site, &RequestInfo::of(site, &parts, peer_of(&parts))),
     }
 }
 

@@ -9,6 +9,7 @@ use keyward_core::address::{CallerAddress, caller_address};
 use keyward_core::ids::{KeyId, OrganizationId, RequestId};
 use keyward_core::key_text::Prefix;
 use keyward_core::mask::mask_keys;
+use keyward_core::refusal::Refusal;
 
 use crate::credentials::ORGANIZATION_ID;
 use crate::site::Site;
@@ -38,11 +39,11 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// Reads a request's head.
-    pub fn of(site: &Site, parts: &Parts) -> Self {
+    /// Reads the head of a request that came from `peer`.
+    pub fn of(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Self {
         Self {
             id: new_request_id(),
-            address: address_of(site, &parts.headers, peer_of(parts)),
+            address: address_of(site, &parts.headers, peer),
             organization: named_organization(&parts.headers),
             method: parts.method.clone(),
             uri: parts.uri.clone(),
@@ -86,6 +87,8 @@ impl RequestInfo {
         match who {
             Who::Stranger if status >= 500 => line!(tracing::Level::WARN,),
             Who::Stranger if site.may_log_stranger() => line!(tracing::Level::INFO,),
+            Who::Refused(id) if site.may_log_stranger() => line!(tracing::Level::INFO, key.id = %id,),
+            Who::Refused(id) => line!(tracing::Level::DEBUG, key.id = %id,),
             Who::Key(id) => line!(tracing::Level::INFO, key.id = %id,),
             Who::Administrator => line!(tracing::Level::INFO, actor = "local_administrator",),
             Who::Stranger => line!(tracing::Level::DEBUG,),
@@ -105,8 +108,21 @@ pub enum Who {
     Key(KeyId),
     /// Whoever reached the socket.
     Administrator,
+    /// Whoever holds this key, which was refused.
+    Refused(KeyId),
     /// Nobody knows.
     Stranger,
+}
+
+impl Who {
+    /// Whoever sent this key and met this refusal.
+    pub fn refused(id: KeyId, refusal: &Refusal) -> Self {
+        if refusal.is_of_holder() {
+            Self::Refused(id)
+        } else {
+            Self::Stranger
+        }
+    }
 }
 
 /// A new request id: time-ordered, 32 hexadecimal digits, the form of a W3C trace id.

@@ -26,7 +26,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::request::{RequestInfo, Who};
+use crate::request::{RequestInfo, Who, peer_of};
 use crate::site::{SharedSite, Site};
 use crate::{body, credentials};
 
@@ -152,11 +152,11 @@ where
     F: Future<Output = Result<Response, Problem>> + Send,
 {
     let (mut parts, body) = request.into_parts();
-    let info = RequestInfo::of(&site, &parts);
+    let info = RequestInfo::of(&site, &parts, peer_of(&parts));
     let mut who = Who::Stranger;
     let outcome = async {
         let path = path_params(&mut parts).await?;
-        let permit = permit(&site, &parts, &info, &path, guard).await?;
+        let permit = permit(&site, &parts, &info, &path, guard, &mut who).await?;
         who = Who::Key(permit.identity().key_id());
         let call = Call {
             site: Arc::clone(&site),
@@ -216,6 +216,7 @@ async fn permit(
     info: &RequestInfo,
     path: &[(String, String)],
     guard: Guard,
+    who: &mut Who,
 ) -> Result<Permit, Problem> {
     let credentials = credentials::read(site, parts)?;
     let claim = OrganizationClaim::Asked {
@@ -224,10 +225,11 @@ async fn permit(
     };
     let operation = guard.operation.of(parts.uri.query());
     let resource = guard.resource.of(path);
-    Ok(site
+    let permitted = site
         .engine
         .permit(credentials, claim, (operation, resource), info.address)
-        .await?)
+        .await;
+    Ok(permitted.inspect_err(|refusal| *who = Who::refused(credentials.key.id(), refusal))?)
 }
 
 impl OperationOf {
@@ -299,7 +301,7 @@ pub async fn method_not_allowed(State(site): State<SharedSite>, request: Request
 }
 
 fn refuse(site: &Site, parts: &Parts, otherwise: impl FnOnce() -> Problem) -> Response {
-    let info = RequestInfo::of(site, parts);
+    let info = RequestInfo::of(site, parts, peer_of(parts));
     let problem = match credentials::refuse_key_in_query(site, parts) {
         Err(refusal) => refusal.into(),
         Ok(()) => otherwise(),

@@ -60,21 +60,16 @@ pub fn is_asked(method: &Method, uri: &Uri) -> bool {
 pub async fn answer(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Response {
     match identify(site, parts, peer).await {
         Ok(response) => response,
-        Err(refusal) => {
-            let info = RequestInfo::of(site, parts);
-            info.log_finished(
-                site,
-                refusal.code().status(),
-                Some(refusal.code().name()),
-                Who::Stranger,
-            );
+        Err((refusal, who)) => {
+            let info = RequestInfo::of(site, parts, peer);
+            info.log_finished(site, refusal.code().status(), Some(refusal.code().name()), who);
             Problem::from(refusal).into_response(site, &info)
         }
     }
 }
 
-async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Response, Refusal> {
-    let credentials = credentials::read(site, parts)?;
+async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Response, (Refusal, Who)> {
+    let credentials = credentials::read(site, parts).map_err(|refusal| (refusal, Who::Stranger))?;
     let claim = match credentials.organization {
         None => OrganizationClaim::NotAsked,
         header @ Some(_) => OrganizationClaim::Asked { header, path: None },
@@ -85,8 +80,12 @@ async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Re
         purpose: Purpose::Identify,
         address: address_of(site, &parts.headers, peer),
     };
-    let accepted = site.engine.verify(&question, accepted).await?;
-    accepted.ok_or(Refusal::StoreUnavailable)
+    let answered = site.engine.verify(&question, accepted).await;
+    let answered = answered.and_then(|accepted| accepted.ok_or(Refusal::StoreUnavailable));
+    answered.map_err(|refusal| {
+        let who = Who::refused(credentials.key.id(), &refusal);
+        (refusal, who)
+    })
 }
 
 /// The reply for a key; `None` if an id were no header value, which ids exclude.

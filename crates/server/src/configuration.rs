@@ -61,6 +61,7 @@ pub(crate) struct ServeSettings {
         long,
         env = "KEYWARD_LISTEN",
         value_name = "ADDRESS:PORT",
+        value_parser = parse_address,
         default_value = "127.0.0.1:8787"
     )]
     pub(crate) listen: SocketAddr,
@@ -70,6 +71,7 @@ pub(crate) struct ServeSettings {
         long,
         env = "KEYWARD_ADMIN_LISTEN",
         value_name = "ADDRESS:PORT",
+        value_parser = parse_address,
         default_value = "127.0.0.1:8788"
     )]
     pub(crate) admin_listen: SocketAddr,
@@ -236,6 +238,11 @@ impl Place {
     }
 }
 
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
+}
+
 fn parse_network(text: &str) -> Result<IpNet, &'static str> {
     let text = text.trim();
     let network = text
@@ -295,7 +302,7 @@ impl SettingsFile {
         let mut values = Vec::new();
         let mut unknown = Vec::new();
         for (key, value) in table {
-            match IN_FILE.iter().find(|known| **known == key) {
+            match IN_FILE.iter().find(|known| **known == key.replace('-', "_")) {
                 Some(name) => values.push((*name, texts(name, value)?)),
                 None => unknown.push(format!("`{key}`")),
             }
@@ -431,7 +438,7 @@ mod tests {
     #[test]
     fn a_file_holds_known_settings_only() {
         let parsed = SettingsFile::parse(
-            "listen = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\ncache_keys = 5",
+            "listen = \"127.0.0.1:1\"\ntrusted-proxies = [\"10.0.0.0/8\", \"::1\"]\ncache_keys = 5",
         );
         let parsed = parsed.unwrap();
         assert!(parsed.contains(&("trusted_proxies", vec!["10.0.0.0/8".to_owned(), "::1".to_owned()])));

@@ -86,6 +86,21 @@ impl DataFolder {
             found.is_dir(),
             "the data folder `{shown}` is a file; choose a folder with --data-dir"
         );
+        let mode = found.mode() & 0o7777;
+        // Advice about the mode of a folder that is none of ours could do harm.
+        let is_ours = [
+            self.keyring(),
+            self.database(),
+            self.socket(),
+            self.configuration(),
+        ]
+        .iter()
+        .any(|path| path.exists());
+        let is_empty = || fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
+        ensure!(
+            is_ours || mode & OTHERS == 0 || is_empty(),
+            "`{shown}` is no data folder of Keyward; name it with --data-dir"
+        );
         let own = rustix::process::geteuid().as_raw();
         ensure!(
             found.uid() == own,
@@ -94,7 +109,6 @@ impl DataFolder {
             found.uid(),
             found.uid()
         );
-        let mode = found.mode() & 0o7777;
         ensure!(
             mode & OTHERS == 0,
             "others can read the data folder `{shown}` (mode {mode:04o}); it holds the keyring.\n\
@@ -217,6 +231,20 @@ mod tests {
             let refused = folder.prepare().unwrap_err().to_string();
             assert!(refused.contains("chmod 700"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_named_as_such() {
+        let (_outer, folder) = folder();
+        fs::write(folder.path().join("passwd"), "").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = folder.check().unwrap_err().to_string();
+        assert!(
+            refused.contains("no data folder") && !refused.contains("chmod"),
+            "{refused}"
+        );
+        fs::write(folder.keyring(), "").unwrap();
+        assert!(folder.check().unwrap_err().to_string().contains("chmod 700"));
     }
 
     #[test]

@@ -226,6 +226,16 @@ impl Store {
 }
 
 impl Tx {
+    /// As [`Store::sealed_under`], as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sealed_under(&mut self) -> Result<Option<(i64, i64)>, StoreError> {
+        let (low, high) = in_tx!(self, on =>
+            sqlx::query_as::<_, (Option<i64>, Option<i64>)>(KEYRING_VERSIONS).fetch_one(on).await)?;
+        Ok(low.zip(high))
+    }
+
     /// The key with all its secrets, its row locked until the transaction ends.
     ///
     /// # Errors

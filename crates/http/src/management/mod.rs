@@ -146,7 +146,7 @@ where
     F: Future<Output = Result<Response, Problem>> + Send,
 {
     let (mut parts, body) = request.into_parts();
-    let info = RequestInfo::of(&management.site, &parts);
+    let info = RequestInfo::of(&management.site, &parts, None);
     let outcome = async {
         let params = RawPathParams::from_request_parts(&mut parts, &()).await;
         let params = params.map_err(|_| Problem::new(RequestCode::NoSuchRoute, "the path is not UTF-8"))?;
@@ -193,7 +193,7 @@ where
 
 fn refuse(management: &Management, request: Request, code: RequestCode, message: &str) -> Response {
     let (parts, _) = request.into_parts();
-    let info = RequestInfo::of(&management.site, &parts);
+    let info = RequestInfo::of(&management.site, &parts, None);
     Problem::new(code, message).into_response(&management.site, &info)
 }
 

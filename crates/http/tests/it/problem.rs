@@ -20,7 +20,7 @@ async fn rendered(app: &TestApp, problem: Problem) -> Reply {
         .body(())
         .unwrap()
         .into_parts();
-    let info = RequestInfo::of(&app.site, &parts);
+    let info = RequestInfo::of(&app.site, &parts, None);
     let (head, body) = problem.into_response(&app.site, &info).into_parts();
     Reply {
         status: head.status.as_u16(),

@@ -304,6 +304,19 @@ async fn every_refusal_says_what_would_help() {
     let lines = log.lines_with("request finished");
     let at = |level: &str| lines.iter().filter(|line| line.starts_with(level)).count();
     assert_eq!((at("INFO "), at("WARN ")), (15, 1), "one could not be checked");
+    let refused = log.lines_with("outcome=key_deleted");
+    assert!(refused[0].contains(&format!("key.id={id}")), "{refused:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("client.address=198.51.100.7")),
+        "{lines:?}"
+    );
+    assert!(
+        log.lines_with("outcome=key_unknown")
+            .iter()
+            .all(|line| !line.contains("key.id"))
+    );
     // Guessing fills no log: 20 lines are shown of a second, and the clock stands.
     app.test.clock.advance_ms(1_000);
     for _ in 0..30 {

@@ -123,7 +123,10 @@ async fn rotate(surroundings: &Surroundings) -> Result<()> {
             ),
         }
     ));
-    output::note("A copy of the keyring that you keep elsewhere is out of date now: replace it.");
+    output::note(
+        "A copy of the keyring that you keep elsewhere is out of date now: replace it, and make a new backup, because older \
+         ones need the old keyring.",
+    );
     Ok(())
 }
 

@@ -79,7 +79,7 @@ pub(super) struct Create {
     /// Networks that it may be used from, separated by commas [default: anywhere]
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
     allowed_addresses: Option<Vec<String>>,
-    /// Where it is used: production, staging, development or ci-cd [default: none]
+    /// Where it is used: production, staging, development or ci-cd (for which the scopes have to be named) [default: none]
     #[arg(long, value_name = "ENVIRONMENT")]
     environment: Option<String>,
     /// A longer text

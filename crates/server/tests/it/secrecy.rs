@@ -142,6 +142,14 @@ fn the_value_is_written_down_nowhere(prepared: Prepared) {
     search_folder(&values, keyward.installation().data_folder());
     let log = keyward.stderr();
     says(&log, &["request finished", "path=/workspaces/dtvi_"]);
+    let refused: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("path=/v1/verify "))
+        .collect();
+    assert!(!refused.is_empty());
+    for line in refused {
+        assert!(line.contains("client.address=127.0.0.1"), "{line}");
+    }
     for value in values {
         assert_absent(value, "the log", log.as_bytes());
     }
