@@ -4,7 +4,7 @@
 //! reach, and a slow one would only cost the server. Two texts with the same digest are the same key.
 
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The SHA-256 of a key's text. Compared in constant time; printed by nothing.
@@ -32,8 +32,19 @@ impl KeyDigest {
 
     /// Whether both are of the same text, in time that does not depend on where they differ.
     pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        is_same(&self.0, &other.0)
     }
+}
+
+/// In constant time; eight bytes at a step, which costs a fraction of one at a step.
+fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    let (ones, _) = one.as_chunks::<8>();
+    let (others, _) = other.as_chunks::<8>();
+    let steps = ones.iter().zip(others);
+    let same = steps.fold(Choice::from(1), |same, (one, other)| {
+        same & u64::from_le_bytes(*one).ct_eq(&u64::from_le_bytes(*other))
+    });
+    same.into()
 }
 
 impl From<KeyDigest> for KeptDigest {
@@ -50,7 +61,7 @@ impl KeptDigest {
 
     /// Whether `presented` is of the same text, in constant time.
     pub fn matches(&self, presented: &KeyDigest) -> bool {
-        self.0.ct_eq(&presented.0).into()
+        is_same(&self.0, &presented.0)
     }
 }
 
@@ -69,6 +80,20 @@ impl std::fmt::Debug for KeptDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_differ_in_whichever_bit() {
+        let digest = KeyDigest::of("a key");
+        assert!(digest.matches(&digest) && KeptDigest::from(digest).matches(&digest));
+        for bit in 0..256 {
+            let mut other = digest;
+            other.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                !digest.matches(&other) && !KeptDigest::from(digest).matches(&other),
+                "{bit}"
+            );
+        }
+    }
 
     #[test]
     fn a_digest_is_the_sha256_that_the_vectors_say() {

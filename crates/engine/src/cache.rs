@@ -8,6 +8,7 @@
 //! marked by our MAC, so nobody can choose collisions.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -207,22 +208,31 @@ impl VerificationCache {
 
     /// Reads a plain key in place by the digest of its secret, which stands for its id as well. `None` for every other
     /// key, and where it must be read through: [`VerificationCache::look`] tells more.
+    ///
+    /// The digest is computed here, after the entry's line was asked for: the processor fetches the line while it hashes.
     pub fn look_plain<T>(
         &self,
         id: KeyId,
-        digest: &KeyDigest,
+        digest: impl FnOnce() -> KeyDigest,
         read: impl FnOnce(PlainKey, &OrganizationId) -> T,
-    ) -> Option<T> {
+    ) -> (KeyDigest, Option<T>) {
         let shard = self.read(id);
+        let hash = id.spread();
+        shard.entries.find(hash, |entry| {
+            black_box(entry.used.load(Ordering::Relaxed));
+            false
+        });
+        let digest = digest();
         if shard.is_marked(id) {
-            return None;
+            return (digest, None);
         }
-        let entry = shard
-            .entries
-            .find(id.spread(), |entry| entry.digest.matches(digest))?;
-        let plain = entry.plain?;
-        entry.touch();
-        Some(read(plain, &entry.organization))
+        let found = shard.entries.find(hash, |entry| entry.digest.matches(&digest));
+        let answer = found.and_then(|entry| {
+            let plain = entry.plain?;
+            entry.touch();
+            Some(read(plain, &entry.organization))
+        });
+        (digest, answer)
     }
 
     /// Says that a load of `id` is about to read the database.

@@ -13,6 +13,7 @@ use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
+use keyward_core::plain::PlainKey;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
@@ -77,8 +78,8 @@ impl Engine {
         question: &VerifyQuestion<'_>,
         accept: impl Fn(Accepted<'_>) -> T,
     ) -> Result<T, Refusal> {
-        let digest = question.credentials.key.digest();
-        if let Some(accepted) = self.verify_plain(question, &digest, &accept) {
+        let (digest, accepted) = self.verify_plain(question, &accept);
+        if let Some(accepted) = accepted {
             self.inner.metrics.accepted.increment(1);
             return Ok(accepted);
         }
@@ -111,26 +112,27 @@ impl Engine {
     fn verify_plain<T>(
         &self,
         question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
         accept: &impl Fn(Accepted<'_>) -> T,
-    ) -> Option<T> {
-        let key_id = question.credentials.key.id();
-        let asked = self.question_now(question);
-        let accepted = self
+    ) -> (KeyDigest, Option<T>) {
+        let key = question.credentials.key;
+        let key_id = key.id();
+        let answer_surely = |plain: PlainKey, organization_id: &OrganizationId| {
+            let asked = self.question_now(question);
+            plain.surely_accepts(organization_id, &asked).then(|| {
+                accept(Accepted {
+                    key_id,
+                    organization_id,
+                    scopes: plain.scopes(),
+                    level: plain.level(),
+                })
+            })
+        };
+        let (digest, accepted) = self
             .inner
             .cache
-            .look_plain(key_id, digest, |plain, organization_id| {
-                plain.surely_accepts(organization_id, &asked).then(|| {
-                    accept(Accepted {
-                        key_id,
-                        organization_id,
-                        scopes: plain.scopes(),
-                        level: plain.level(),
-                    })
-                })
-            });
+            .look_plain(key_id, || key.digest(), answer_surely);
         // Asked now, when the answer is made, as for every answer from memory.
-        accepted.flatten().filter(|_| self.inner.right.is_held())
+        (digest, accepted.flatten().filter(|_| self.inner.right.is_held()))
     }
 
     /// Counts a refusal that was decided before any key was looked at.
