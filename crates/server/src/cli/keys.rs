@@ -1,17 +1,18 @@
 //! `keyward keys`: create, list, show, delete and resume secret keys.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use keyward_api::keys::{CreatedKeyView, KeyStateView, KeyView};
+use keyward_core::key_text::{KeyText, Prefix};
 use keyward_core::state::DeleteReason;
 use keyward_http::management::ListView;
 use serde_json::{Map, Value, json};
 
 use super::Surroundings;
 use super::client::{call, call_for_all};
-use super::org::{meant, segment};
+use super::org::{self, meant, segment};
 use super::output;
 use crate::configuration::Place;
 
@@ -30,6 +31,15 @@ pub(super) enum Keys {
     Show {
         /// Its id
         id: String,
+    },
+    /// Find a key by its pasted value or its first characters; the value is not sent anywhere
+    Find {
+        /// The value, its first characters, or a hint such as `dtvi_MmQxNz...E5Nw`; `-` reads it from standard input, so
+        /// that it stays out of the shell's history
+        text: String,
+        /// Only this organization's keys [default: all]
+        #[arg(long, short, value_name = "ID")]
+        organization: Option<String>,
     },
     /// Delete a key for good; it is refused from the moment this returns
     Delete {
@@ -123,6 +133,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()
             show(key);
             Ok(())
         }
+        Keys::Find { text, organization } => look_for(surroundings, text, organization).await,
         Keys::Delete { id, reason, yes } => {
             if !yes {
                 let key = find(place, &id).await?;
@@ -260,19 +271,71 @@ impl Snippet {
     }
 }
 
+async fn look_for(surroundings: &Surroundings, text: String, organization: Option<String>) -> Result<()> {
+    let place = &surroundings.place;
+    let text = if text == "-" {
+        let mut line = String::new();
+        std::io::stdin()
+            .read_line(&mut line)
+            .context("could not read standard input")?;
+        line
+    } else {
+        text
+    };
+    let organizations = match organization {
+        Some(id) => vec![segment(&id)?],
+        None => org::all(place).await?.into_iter().map(|one| one.id).collect(),
+    };
+    let mut items = Vec::new();
+    for organization in organizations {
+        let keys = of_organization(place, &organization).await?;
+        items.extend(keys.into_iter().filter(|key| is_meant(key, text.trim())));
+    }
+    if items.is_empty() && !surroundings.is_json {
+        anyhow::bail!(
+            "no key of this server is meant by that; give the whole value, or at least its first 11 characters"
+        );
+    }
+    show_list(surroundings, items)
+}
+
+/// Whether `text` is the key's value, a beginning of it as long as the hint's head, or the hint. A whole value is told by the
+/// key's id in it; nothing is said of its secret.
+fn is_meant(key: &KeyView, text: &str) -> bool {
+    if let Ok(pasted) = KeyText::parse(text, &Prefix::dtvi()) {
+        return pasted.id().as_str() == key.id;
+    }
+    let Some((head, tail)) = key.hint.split_once("...") else {
+        return false;
+    };
+    match text.split_once("...") {
+        Some((text, end)) => text == head && (end.is_empty() || end == tail),
+        // A value that was cut or damaged further on still begins like itself.
+        None => text.starts_with(head),
+    }
+}
+
+async fn of_organization(place: &Place, organization: &str) -> Result<Vec<KeyView>> {
+    call_for_all(place, &format!("/v1/organizations/{organization}/keys")).await
+}
+
 async fn list(surroundings: &Surroundings, organization: Option<String>) -> Result<()> {
     let place = &surroundings.place;
     let organization = meant(place, organization).await?;
-    let items: Vec<KeyView> = call_for_all(place, &format!("/v1/organizations/{organization}/keys")).await?;
-    if surroundings.is_json {
-        return output::json(&ListView { items, next: None });
-    }
-    if items.is_empty() {
+    let items = of_organization(place, &organization).await?;
+    if items.is_empty() && !surroundings.is_json {
         output::note(&format!(
             "{organization} has no keys yet. A key lets a program in without a person: make one with\n  keyward keys \
              create --organization {organization} --name \"My key\""
         ));
         return Ok(());
+    }
+    show_list(surroundings, items)
+}
+
+fn show_list(surroundings: &Surroundings, items: Vec<KeyView>) -> Result<()> {
+    if surroundings.is_json {
+        return output::json(&ListView { items, next: None });
     }
     let rows = items.into_iter().map(|key| {
         vec![

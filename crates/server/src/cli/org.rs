@@ -62,7 +62,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             Ok(())
         }
         Org::List => {
-            let items: Vec<OrganizationView> = call_for_all(place, ORGANIZATIONS).await?;
+            let items = all(place).await?;
             if surroundings.is_json {
                 return output::json(&ListView { items, next: None });
             }
@@ -101,12 +101,17 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
     }
 }
 
+/// Every organization.
+pub(super) async fn all(place: &Place) -> Result<Vec<OrganizationView>> {
+    call_for_all(place, ORGANIZATIONS).await
+}
+
 /// The organization that is meant: the one that was named, or the only one there is.
 pub(super) async fn meant(place: &Place, named: Option<String>) -> Result<String> {
     if let Some(named) = named {
         return segment(&named);
     }
-    let mut all: Vec<OrganizationView> = call_for_all(place, ORGANIZATIONS).await?;
+    let mut all = all(place).await?;
     match all.len() {
         0 => bail!("there is no organization yet; make one with `keyward org create --name NAME`"),
         1 => Ok(all.remove(0).id),

@@ -231,6 +231,44 @@ fn a_restricted_key_is_made_of_rules() {
 }
 
 #[test]
+fn a_pasted_key_or_its_first_characters_find_its_row() {
+    let (keyward, snippet) = quickstart(PROGRAM);
+    let (id, value) = create_key(&keyward, "Lost");
+    let hint = keyward.cli_json(&["keys", "show", &id])["hint"]
+        .as_str()
+        .expect("a key has a hint")
+        .to_owned();
+    succeed(&keyward.cli(&["keys", "delete", &id, "--yes"]));
+    let other_secret = keyward_testkit::forgery::with_other_secret(&value);
+    for text in [
+        value.as_str(),
+        &value[..11],
+        &value[..60],
+        &hint,
+        &other_secret,
+        &format!(" {value}\n"),
+    ] {
+        let found = keyward.cli_json(&["keys", "find", text]);
+        let items = found["items"].as_array().expect("a list");
+        assert_eq!(items.len(), 1, "{text}: {found}");
+        assert_eq!(
+            (&items[0]["id"], &items[0]["state"]),
+            (&json!(id), &json!("deleted"))
+        );
+    }
+    says(
+        &succeed(&keyward.cli(&["keys", "find", &snippet.secret_key])),
+        &["Quick start"],
+    );
+    for text in ["dtvi_", "dtvi_AAAAAA", "", "Lost"] {
+        says(
+            &refused(&keyward.cli(&["keys", "find", text]), 1),
+            &["first 11 characters"],
+        );
+    }
+}
+
+#[test]
 fn one_form_of_a_snippet_can_be_asked_for() {
     let (keyward, _) = quickstart(PROGRAM);
     let env = succeed(&keyward.cli(&["keys", "create", "--name", "a", "--snippet", "env"]));
