@@ -250,19 +250,15 @@ impl Engine {
 /// # Errors
 /// [`StartError`].
 pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
-    let expected = store.claim_setting(KEYRING_ID, keyring.id()).await?;
-    if expected != keyring.id() {
-        return Err(StartError::OtherKeyring {
-            expected,
-            given: keyring.id().to_owned(),
-        });
+    // A keyring with another id must not leave its check value behind.
+    if store.claim_setting(KEYRING_ID, keyring.id()).await? == keyring.id() {
+        store.claim_setting(KEYRING_CHECK, &check_text(keyring)).await?;
     }
-    let own = keyward_core::audit::hex(&keyring.check_value());
-    let check = store.claim_setting(KEYRING_CHECK, &own).await?;
-    if check != own {
-        return Err(StartError::ChangedKeyring(expected));
-    }
-    holds_versions(store, keyring).await
+    check_keyring(store, keyring).await
+}
+
+fn check_text(keyring: &Keyring) -> String {
+    keyward_core::audit::hex(&keyring.check_value())
 }
 
 /// The id of the keyring that a database belongs to; `None` for a new one. Changes nothing.
@@ -288,7 +284,7 @@ pub async fn check_keyring(store: &Store, keyring: &Keyring) -> Result<(), Start
             given: keyring.id().to_owned(),
         });
     }
-    let own = keyward_core::audit::hex(&keyring.check_value());
+    let own = check_text(keyring);
     if store
         .setting(KEYRING_CHECK)
         .await?
@@ -296,11 +292,6 @@ pub async fn check_keyring(store: &Store, keyring: &Keyring) -> Result<(), Start
     {
         return Err(StartError::ChangedKeyring(expected));
     }
-    holds_versions(store, keyring).await
-}
-
-/// Refuses a keyring that lacks a version under which something is sealed.
-async fn holds_versions(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
     match missing_version(keyring, store.sealed_under().await?) {
         Some(missing) => Err(StartError::MissingVersion(missing)),
         None => Ok(()),

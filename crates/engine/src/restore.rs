@@ -17,7 +17,7 @@ use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::sealing;
-use crate::{Engine, KEYRING_CHECK, KEYRING_ID, missing_version};
+use crate::{Engine, KEYRING_CHECK, KEYRING_ID, check_text, missing_version};
 
 const STEP: i64 = 200;
 
@@ -93,7 +93,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
 
 /// Refuses a backup whose records this keyring does not open: to hold them would bind their seals to nothing.
 async fn check_keyring(tx: &mut Tx, keyring: &Keyring) -> Result<(), EngineError> {
-    let check = keyward_core::audit::hex(&keyring.check_value());
+    let check = check_text(keyring);
     let own = [(KEYRING_ID, keyring.id()), (KEYRING_CHECK, check.as_str())];
     for (name, own) in own {
         if tx.setting(name).await?.is_some_and(|found| found != own) {

@@ -55,6 +55,18 @@ async fn read_up_to(mut body: Body, most: usize) -> Result<Vec<u8>, Problem> {
 /// # Errors
 /// `body_too_large`, `malformed_body`.
 pub async fn fields(body: Body) -> Result<Fields, Problem> {
+    object(&read(body, MAX_JSON_BYTES).await?)
+}
+
+/// Reads a JSON object; a body without a single byte counts as an empty one.
+///
+/// # Errors
+/// As [`fields`].
+pub async fn optional_fields(body: Body) -> Result<Fields, Problem> {
     let bytes = read(body, MAX_JSON_BYTES).await?;
-    Fields::of_body(&bytes).map_err(|refused| Problem::unreadable_body(refused.to_string()))
+    object(if bytes.is_empty() { b"{}" } else { &bytes })
+}
+
+fn object(bytes: &[u8]) -> Result<Fields, Problem> {
+    Fields::of_body(bytes).map_err(|refused| Problem::unreadable_body(refused.to_string()))
 }

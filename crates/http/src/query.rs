@@ -39,9 +39,8 @@ pub struct Paging {
 impl Query {
     /// Reads a query string.
     pub fn of(query: Option<&str>) -> Self {
-        let query = query.unwrap_or_default().replace('?', "&");
         Self {
-            pairs: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            pairs: pairs(query),
             problems: FieldProblems::new(),
         }
     }
@@ -87,6 +86,13 @@ impl Query {
     pub fn finish<T>(self, value: T) -> Result<T, Vec<FieldProblem>> {
         self.problems.finish(value)
     }
+}
+
+/// Names and values in their order, decoded. Whoever decides by a parameter and whoever uses it read it here, so that they
+/// can't read it differently.
+pub(crate) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
+    let query = query.unwrap_or_default().replace('?', "&");
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::request::{RequestInfo, Who, peer_of};
 use crate::site::{SharedSite, Site};
-use crate::{body, credentials};
+use crate::{body, credentials, query};
 
 /// What a key must be allowed for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ where
     let info = RequestInfo::of(&site, &parts, peer_of(&parts));
     let mut who = Who::Stranger;
     let outcome = async {
-        let path = path_params(&mut parts).await?;
+        let path = path_params(&mut parts, "the path is not UTF-8; check the ids in it").await?;
         let permit = permit(&site, &parts, &info, &path, guard, &mut who).await?;
         who = Who::Key(permit.identity().key_id());
         let call = Call {
@@ -167,27 +167,42 @@ where
             body,
             room: None,
         };
-        // A panic is a defect and must not look like a network failure to the caller. The call itself is inside, too: a
-        // handler need not be an `async fn`, and may panic before it has a future.
-        let answering = AssertUnwindSafe(async { handler(permit, call).await });
-        let answered = answering.catch_unwind().await;
-        answered.unwrap_or_else(|_| Err(Problem::internal(&Panicked)))
+        // The call itself is inside, too: a handler need not be an `async fn`, and may panic before it has a future.
+        without_panic(async { handler(permit, call).await }).await
     }
     .await;
+    finish(&site, &info, who, outcome)
+}
+
+/// A panic is a defect and must not look like a network failure to the caller.
+pub(crate) async fn without_panic(
+    answering: impl Future<Output = Result<Response, Problem>>,
+) -> Result<Response, Problem> {
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
+    answered.unwrap_or_else(|_| Err(Problem::internal(&Panicked)))
+}
+
+/// Writes the line of the log, and renders a problem.
+pub(crate) fn finish(
+    site: &Site,
+    info: &RequestInfo,
+    who: Who,
+    outcome: Result<Response, Problem>,
+) -> Response {
     match outcome {
         Ok(response) => {
-            info.log_finished(&site, response.status().as_u16(), None, who);
+            info.log_finished(site, response.status().as_u16(), None, who);
             response
         }
         Err(problem) => {
-            info.log_finished(&site, problem.status(), Some(problem.code()), who);
-            problem.into_response(&site, &info)
+            info.log_finished(site, problem.status(), Some(problem.code()), who);
+            problem.into_response(site, info)
         }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Panicked;
+struct Panicked;
 
 impl std::fmt::Display for Panicked {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -197,13 +212,13 @@ impl std::fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-async fn path_params(parts: &mut Parts) -> Result<Vec<(String, String)>, Problem> {
-    let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
-        Problem::new(
-            RequestCode::NoSuchRoute,
-            "the path is not UTF-8; check the ids in it",
-        )
-    })?;
+/// The path's parameters, decoded; `otherwise` is said of those that are no UTF-8.
+pub(crate) async fn path_params(
+    parts: &mut Parts,
+    otherwise: &str,
+) -> Result<Vec<(String, String)>, Problem> {
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.map_err(|_| Problem::new(RequestCode::NoSuchRoute, otherwise))?;
     Ok(params
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -237,8 +252,8 @@ impl OperationOf {
         match self {
             Self::Always(operation) => operation,
             Self::ByContents(without, with) => {
-                let query = query.unwrap_or_default().replace('?', "&");
-                let asks = form_urlencoded::parse(query.as_bytes())
+                let asks = query::pairs(query)
+                    .iter()
                     .any(|(name, value)| name.eq_ignore_ascii_case("contents") && value != "n");
                 if asks { with } else { without }
             }
@@ -272,7 +287,7 @@ pub fn dataset_id<'a>(organization: &str, text: &'a str) -> &'a str {
         .unwrap_or(text)
 }
 
-fn find<'a>(path: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(crate) fn find<'a>(path: &'a [(String, String)], name: &str) -> Option<&'a str> {
     path.iter()
         .find(|(other, _)| other == name)
         .map(|(_, value)| value.as_str())
@@ -306,6 +321,5 @@ fn refuse(site: &Site, parts: &Parts, otherwise: impl FnOnce() -> Problem) -> Re
         Err(refusal) => refusal.into(),
         Ok(()) => otherwise(),
     };
-    info.log_finished(site, problem.status(), Some(problem.code()), Who::Stranger);
-    problem.into_response(site, &info)
+    finish(site, &info, Who::Stranger, Err(problem))
 }

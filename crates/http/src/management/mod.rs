@@ -11,15 +11,13 @@ mod organizations;
 pub mod restore;
 pub mod status;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts as _, RawPathParams, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
-use futures_util::FutureExt as _;
 use keyward_api::fields::Fields;
 use keyward_api::problem::RequestCode;
 use keyward_core::keyring::Keyring;
@@ -31,6 +29,7 @@ use crate::body;
 use crate::problem::Problem;
 use crate::query::{Paging, Query};
 use crate::request::{RequestInfo, Who};
+use crate::routes::{find, finish, path_params, without_panic};
 use crate::site::SharedSite;
 
 /// Saves a keyring durably in place of the one that was there.
@@ -148,8 +147,7 @@ where
     let (mut parts, body) = request.into_parts();
     let info = RequestInfo::of(&management.site, &parts, None);
     let outcome = async {
-        let params = RawPathParams::from_request_parts(&mut parts, &()).await;
-        let params = params.map_err(|_| Problem::new(RequestCode::NoSuchRoute, "the path is not UTF-8"))?;
+        let path = path_params(&mut parts, "the path is not UTF-8").await?;
         // Whoever can open the socket has passed the data folder's and the socket's file modes.
         let administrator = Administrator {
             actor: Actor::LocalAdministrator,
@@ -157,38 +155,14 @@ where
         let call = ManagementCall {
             query: Query::of(parts.uri.query()),
             context: Context::new(administrator.actor.clone(), info.id.clone()),
-            path: params
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            path,
             management: Arc::clone(&management),
             body,
         };
-        let answering = AssertUnwindSafe(async { handler(administrator, call).await });
-        let answered = answering.catch_unwind().await;
-        answered.unwrap_or_else(|_| Err(Problem::internal(&crate::routes::Panicked)))
+        without_panic(async { handler(administrator, call).await }).await
     }
     .await;
-    match outcome {
-        Ok(response) => {
-            info.log_finished(
-                &management.site,
-                response.status().as_u16(),
-                None,
-                Who::Administrator,
-            );
-            response
-        }
-        Err(problem) => {
-            info.log_finished(
-                &management.site,
-                problem.status(),
-                Some(problem.code()),
-                Who::Administrator,
-            );
-            problem.into_response(&management.site, &info)
-        }
-    }
+    finish(&management.site, &info, Who::Administrator, outcome)
 }
 
 fn refuse(management: &Management, request: Request, code: RequestCode, message: &str) -> Response {
@@ -200,11 +174,7 @@ fn refuse(management: &Management, request: Request, code: RequestCode, message:
 impl ManagementCall {
     /// A path parameter, read as an id; what is no id names nothing.
     fn id<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<T, Problem> {
-        let text = self
-            .path
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str());
+        let text = find(&self.path, name);
         text.and_then(|text| text.parse().ok())
             .ok_or_else(|| Problem::not_found(what))
     }
@@ -215,9 +185,7 @@ impl ManagementCall {
 
     /// The body as an object; one without a single byte counts as an empty object.
     async fn optional_fields(&mut self) -> Result<Fields, Problem> {
-        let bytes = body::read(std::mem::take(&mut self.body), body::MAX_JSON_BYTES).await?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        Fields::of_body(text).map_err(|refused| Problem::unreadable_body(refused.to_string()))
+        body::optional_fields(std::mem::take(&mut self.body)).await
     }
 }
 
