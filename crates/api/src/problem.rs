@@ -55,6 +55,8 @@ impl From<FieldProblem> for WireFieldProblem {
 pub enum RequestCode {
     /// 400
     MalformedBody,
+    /// 403
+    Forbidden,
     /// 404
     NotFound,
     /// 404
@@ -65,10 +67,14 @@ pub enum RequestCode {
     MethodNotAllowed,
     /// 409
     Conflict,
+    /// 412
+    VersionMismatch,
     /// 413
     BodyTooLarge,
     /// 422
     InvalidFields,
+    /// 428
+    PreconditionRequired,
     /// 500
     Internal,
     /// 503
@@ -79,15 +85,18 @@ pub enum RequestCode {
 
 impl RequestCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::MalformedBody,
+        Self::Forbidden,
         Self::NotFound,
         Self::NoSuchRoute,
         Self::NotAvailableHere,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::VersionMismatch,
         Self::BodyTooLarge,
         Self::InvalidFields,
+        Self::PreconditionRequired,
         Self::Internal,
         Self::OutcomeUnknown,
         Self::Unavailable,
@@ -117,13 +126,16 @@ impl RequestCode {
     const fn row(self) -> (&'static str, u16, &'static str, &'static str) {
         match self {
             Self::MalformedBody => ("malformed_body", 400, "Unreadable body", "Send one JSON object, in UTF-8, with the content type application/json."),
+            Self::Forbidden => ("forbidden", 403, "Not allowed to you", "The message says whose it is to do: ask one of them."),
             Self::NotFound => ("not_found", 404, "Not found", "Check the id. What was deleted stays deleted, and what belongs to another organization is not shown."),
             Self::NoSuchRoute => ("no_such_route", 404, "No such address", "Check the path. The resource API begins with /workspaces at the root of this server."),
             Self::NotAvailableHere => ("not_available_here", 404, "Not available here", "The key may do this, but this server does not offer it yet."),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "The address exists, but not for this HTTP method; the Allow header names those it has."),
             Self::Conflict => ("conflict", 409, "Conflict", "It does not fit the present state; the message says why."),
+            Self::VersionMismatch => ("version_mismatch", 412, "Changed meanwhile", "Somebody else changed it since it was read, and nothing was changed now. Read it again, look at what changed, and send If-Match with the ETag that it has now."),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send less at once; the message names the limit."),
             Self::InvalidFields => ("invalid_fields", 422, "Invalid fields", "The list `errors` names every field that has to be changed, and what is accepted. Nothing was changed."),
+            Self::PreconditionRequired => ("precondition_required", 428, "Version missing", "Send If-Match with the ETag of what you read, so that nobody's change in between is lost."),
             Self::Internal => ("internal", 500, "Defect in the server", "Something is wrong with the server and not with the request. The operator finds the cause in the log by the trace id."),
             Self::OutcomeUnknown => ("outcome_unknown", 503, "Outcome not known yet", "The write was sent to the database, which has not answered. It goes on; ask again, which is safe."),
             Self::Unavailable => ("unavailable", 503, "Not possible just now", "Something that the server needs is away; nothing was changed. Try again."),

@@ -18,6 +18,15 @@ pub enum EngineError {
     /// It does not fit the present state.
     #[error("{0}")]
     Conflict(String),
+    /// Somebody else changed it since the caller read it; nothing was changed.
+    #[error("it was changed meanwhile and is at version {current_version} now")]
+    Stale {
+        /// The version that it has.
+        current_version: i64,
+    },
+    /// The caller may know of it, and may not do this; the text says who may.
+    #[error("{0}")]
+    Forbidden(String),
     /// The caller's key does not allow it any more.
     #[error("the key was refused when the write was about to commit")]
     Refused(Refusal),

@@ -27,6 +27,8 @@ pub const TRACE: HeaderName = HeaderName::from_static("x-cloud-trace-context");
 #[derive(Debug)]
 pub struct Problem {
     kind: Kind,
+    /// What the thing's version is, for whoever expected another one.
+    current_version: Option<i64>,
     /// For the log only.
     cause: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Problem {
                 message: message.into(),
                 errors: Vec::new(),
             },
+            current_version: None,
             cause: None,
         }
     }
@@ -89,8 +92,20 @@ impl Problem {
                 message,
                 errors,
             },
+            current_version: None,
             cause: None,
         }
+    }
+
+    /// It was changed since the caller read it.
+    pub fn version_mismatch(current_version: i64) -> Self {
+        let mut problem = Self::new(
+            RequestCode::VersionMismatch,
+            "somebody changed it since you read it, and nothing was changed now; read it again and send its new ETag in \
+             If-Match",
+        );
+        problem.current_version = Some(current_version);
+        problem
     }
 
     /// More at once than is taken.
@@ -141,7 +156,7 @@ impl Problem {
     /// Renders the reply.
     pub fn into_response(self, site: &Site, request: &RequestInfo) -> Response {
         self.log(&request.id);
-        let (status, code) = (self.status(), self.code());
+        let (status, code, current_version) = (self.status(), self.code(), self.current_version);
         let (title, message, errors, challenge, retry_after) = match self.kind {
             Kind::Key(refusal) => {
                 let code = refusal.code();
@@ -190,6 +205,9 @@ impl Problem {
         if let Some(challenge) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        if let Some(version) = current_version {
+            headers.insert(header::ETAG, reply::etag(version));
+        }
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -231,6 +249,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self {
             kind: Kind::Key(refusal),
+            current_version: None,
             cause: None,
         }
     }
@@ -253,6 +272,8 @@ impl From<EngineError> for Problem {
             EngineError::NotFound(what) => Self::not_found(what),
             EngineError::Invalid(errors) => Self::invalid(errors),
             EngineError::Conflict(why) => Self::new(RequestCode::Conflict, why),
+            EngineError::Stale { current_version } => Self::version_mismatch(current_version),
+            EngineError::Forbidden(why) => Self::new(RequestCode::Forbidden, why),
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::OutcomeUnknown => kept(Self::new(
                 RequestCode::OutcomeUnknown,

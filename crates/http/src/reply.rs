@@ -16,6 +16,26 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Prob
     Ok(with_body(status, "application/json", body))
 }
 
+/// A JSON reply about something that has a version, which goes along as its ETag.
+///
+/// # Errors
+/// As [`json`].
+pub fn json_at_version(
+    status: StatusCode,
+    version: i64,
+    value: &impl Serialize,
+) -> Result<Response, Problem> {
+    let mut response = json(status, value)?;
+    response.headers_mut().insert(header::ETAG, etag(version));
+    Ok(response)
+}
+
+/// The entity tag of a version: `"7"`.
+pub(crate) fn etag(version: i64) -> HeaderValue {
+    // Digits and quotes always make a header value.
+    HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
 /// A reply without a single byte of body.
 pub fn empty() -> Response {
     let mut response = Response::new(Body::empty());

@@ -57,6 +57,11 @@ async fn what_the_engine_says_becomes_one_document_each() {
             ]),
         ),
         ("conflict", EngineError::Conflict("it was deleted".to_owned())),
+        ("stale", EngineError::Stale { current_version: 7 }),
+        (
+            "forbidden",
+            EngineError::Forbidden("only an Owner may do that".to_owned()),
+        ),
         ("refused", EngineError::Refused(Refusal::KeyMissing)),
         ("unavailable", EngineError::Unavailable(secret_cause())),
         ("outcome unknown", EngineError::OutcomeUnknown),
