@@ -10,9 +10,11 @@ use keyward_core::field::FieldProblem;
 use keyward_core::level::PermissionLevel;
 use keyward_core::new_key::{CreationPolicy, KeyDraft, NewKey};
 use keyward_core::record::Key;
+use keyward_core::rotation::{RotationPolicy, ScheduleChoice};
 use keyward_core::rule::{MAX_PATTERNS, MAX_RULES, OperationPattern, ResourcePattern, Rule};
 use keyward_core::scope::{Scope, ScopeSet};
 use keyward_core::state::{DeleteReason, KeyState};
+use keyward_core::tag::{MAX_TAGS, Tag};
 use keyward_core::time::{Timestamp, parse_duration_ms};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +70,8 @@ pub fn read_draft(mut fields: Fields, now: Timestamp) -> Result<KeyDraft, Vec<Fi
     };
     let ends_after_a_span = fields.has("expires_in") && !fields.has("expires_at");
     let conditions = read_conditions(&mut fields, now);
+    let tags = fields.parsed_list("tags", MAX_TAGS * 2, str::parse::<Tag>);
+    let schedule = read_schedule(&mut fields);
     let draft = KeyDraft {
         name,
         description,
@@ -75,6 +79,8 @@ pub fn read_draft(mut fields: Fields, now: Timestamp) -> Result<KeyDraft, Vec<Fi
         scopes,
         permission,
         conditions,
+        tags: tags.unwrap_or_default(),
+        schedule: schedule.unwrap_or(ScheduleChoice::Proposed),
     };
     let mut amiss = NewKey::check(draft.clone(), NO_POLICY, now)
         .err()
@@ -99,6 +105,7 @@ pub fn read_draft(mut fields: Fields, now: Timestamp) -> Result<KeyDraft, Vec<Fi
 /// The organization's policy is the engine's to know.
 const NO_POLICY: CreationPolicy = CreationPolicy {
     max_lifetime_ms: None,
+    rotation: RotationPolicy::NONE,
 };
 
 /// Whether what is said of a field was found by what stands in the place of a field that could not be read: of that one
@@ -114,6 +121,24 @@ fn rests_on_any(unread: &[FieldProblem], field: &str) -> bool {
 /// `rules` of `rules[0].operations[1]`.
 fn field_of_request(path: &str) -> &str {
     path.split(['[', '.']).next().unwrap_or(path)
+}
+
+/// `rotate_every`: a span such as `90d`, or null for no due date; absent leaves it as it is, or as proposed.
+fn read_schedule(fields: &mut Fields) -> Option<ScheduleChoice> {
+    match fields.take_nullable("rotate_every")? {
+        None => Some(ScheduleChoice::AsNeeded),
+        Some(serde_json::Value::String(text)) => fields
+            .keep("rotate_every", parse_duration_ms(&text))
+            .map(ScheduleChoice::Every),
+        Some(other) => {
+            let kind = kind_of(&other);
+            fields.problem(
+                "rotate_every",
+                format!("must be a text such as `90d`, or null, not {kind}"),
+            );
+            None
+        }
+    }
 }
 
 fn read_conditions(fields: &mut Fields, now: Timestamp) -> Conditions {

@@ -67,6 +67,10 @@ pub enum RequestCode {
     MethodNotAllowed,
     /// 409
     Conflict,
+    /// 409
+    InProgress,
+    /// 409
+    IdempotencyMismatch,
     /// 412
     VersionMismatch,
     /// 413
@@ -85,7 +89,7 @@ pub enum RequestCode {
 
 impl RequestCode {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedBody,
         Self::Forbidden,
         Self::NotFound,
@@ -93,6 +97,8 @@ impl RequestCode {
         Self::NotAvailableHere,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::InProgress,
+        Self::IdempotencyMismatch,
         Self::VersionMismatch,
         Self::BodyTooLarge,
         Self::InvalidFields,
@@ -132,6 +138,8 @@ impl RequestCode {
             Self::NotAvailableHere => ("not_available_here", 404, "Not available here", "The key may do this, but this server does not offer it yet."),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "The address exists, but not for this HTTP method; the Allow header names those it has."),
             Self::Conflict => ("conflict", 409, "Conflict", "It does not fit the present state; the message says why."),
+            Self::InProgress => ("in_progress", 409, "Still in progress", "A request with this Idempotency-Key is being carried out. Ask again in a moment, with the same key and body."),
+            Self::IdempotencyMismatch => ("idempotency_mismatch", 409, "Idempotency-Key used before", "The Idempotency-Key belongs to another request. Use a new random one for each thing that is to be made, and the same one only to repeat a request as it was."),
             Self::VersionMismatch => ("version_mismatch", 412, "Changed meanwhile", "Somebody else changed it since it was read, and nothing was changed now. Read it again, look at what changed, and send If-Match with the ETag that it has now."),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send less at once; the message names the limit."),
             Self::InvalidFields => ("invalid_fields", 422, "Invalid fields", "The list `errors` names every field that has to be changed, and what is accepted. Nothing was changed."),

@@ -116,6 +116,18 @@ impl Access {
         matches!(self.permission, Permission::Full) && self.scopes == ScopeSet::ALL
     }
 
+    /// Whether this allows nothing that `other` does not. Says no where the two can't be compared.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let is_within_level = match (&self.permission, &other.permission) {
+            (_, Permission::Full) => true,
+            (Permission::Restricted(own), Permission::Restricted(theirs)) => {
+                own.iter().all(|rule| theirs.contains(rule))
+            }
+            (own, theirs) => own == theirs,
+        };
+        other.scopes.contains_all(self.scopes) && is_within_level
+    }
+
     /// Whether `operation` on `resource` is within the access. Default-deny.
     ///
     /// # Errors

@@ -280,6 +280,13 @@ impl Keyring {
         self.versions.get(&version).map(|version| &*version.key)
     }
 
+    /// A key for one purpose, derived from a sealing key: it goes when that version is destroyed.
+    pub(crate) fn derived_key(&self, version: u32, label: &str, input: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.sealing_key(version)?).ok()?;
+        mac.update(&crate::canonical::Canonical::new(label).bytes(input).finish());
+        Some(Zeroizing::new(mac.finalize().into_bytes().into()))
+    }
+
     fn mac(&self, label: &[u8], message: &[u8]) -> [u8; 32] {
         let mut mac = self.key_id_mac.clone();
         mac.update(label);

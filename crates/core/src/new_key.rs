@@ -7,7 +7,9 @@ use crate::condition::{AddressRule, Conditions, MAX_NETWORKS};
 use crate::environment::Environment;
 use crate::field::{FieldProblem, FieldProblems};
 use crate::record::{KeyName, is_disruptive};
+use crate::rotation::{ROTATE_EVERY_MS, RotationPolicy, ScheduleChoice};
 use crate::scope::ScopeSet;
+use crate::tag::{Tag, Tags};
 use crate::time::{Timestamp, duration_words};
 
 /// Longest description, in characters.
@@ -31,13 +33,19 @@ pub struct KeyDraft {
     pub permission: Permission,
     /// Its conditions.
     pub conditions: Conditions,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// How often it is to be rotated.
+    pub schedule: ScheduleChoice,
 }
 
 /// What the organization prescribes for new keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CreationPolicy {
     /// The longest life of a key in milliseconds; `None` leaves it open.
     pub max_lifetime_ms: Option<i64>,
+    /// How often keys of an environment are rotated, where it is not the preset.
+    pub rotation: RotationPolicy,
 }
 
 /// A checked request for a key.
@@ -53,6 +61,10 @@ pub struct NewKey {
     pub access: Access,
     /// Its conditions.
     pub conditions: Conditions,
+    /// Its tags.
+    pub tags: Tags,
+    /// Milliseconds between rotations; `None` as needed.
+    pub rotate_every_ms: Option<i64>,
 }
 
 impl NewKey {
@@ -63,21 +75,11 @@ impl NewKey {
     pub fn check(draft: KeyDraft, policy: CreationPolicy, now: Timestamp) -> Result<Self, Vec<FieldProblem>> {
         let mut problems = FieldProblems::new();
         let name = problems.keep("name", draft.name.parse::<KeyName>());
-        if draft.description.chars().count() > MAX_DESCRIPTION {
-            problems.add("description", format!("at most {MAX_DESCRIPTION} characters"));
-        }
-        // PostgreSQL refuses a NUL in a text; without this check a description could turn into a server error.
-        if draft
-            .description
-            .chars()
-            .any(|c| is_disruptive(c) && !matches!(c, '\n' | '\r' | '\t'))
-        {
-            problems.add(
-                "description",
-                "no control characters other than line ends and tabs",
-            );
-        }
-        check_conditions(&mut problems, &draft.conditions, policy, now);
+        check_description(&mut problems, &draft.description);
+        check_conditions(&mut problems, &draft.conditions);
+        check_end(&mut problems, draft.conditions.expires_at, policy, (now, now));
+        let tags = problems.keep("tags", Tags::try_from(draft.tags));
+        check_schedule(&mut problems, draft.schedule);
         let access = match Access::new(draft.scopes, draft.permission) {
             Ok(access) => Some(access),
             Err(found) => {
@@ -85,25 +87,54 @@ impl NewKey {
                 None
             }
         };
-        match (name, access) {
-            (Some(name), Some(access)) => problems.finish(Self {
+        match (name, access, tags) {
+            (Some(name), Some(access), Some(tags)) => problems.finish(Self {
                 name,
                 description: draft.description,
                 environment: draft.environment,
                 access,
                 conditions: draft.conditions,
+                tags,
+                rotate_every_ms: policy.rotation.rotate_every_ms(draft.schedule, draft.environment),
             }),
             _ => Err(problems.into_inner()),
         }
     }
 }
 
-fn check_conditions(
-    problems: &mut FieldProblems,
-    conditions: &Conditions,
-    policy: CreationPolicy,
-    now: Timestamp,
-) {
+pub(crate) fn check_description(problems: &mut FieldProblems, description: &str) {
+    if description.chars().count() > MAX_DESCRIPTION {
+        problems.add("description", format!("at most {MAX_DESCRIPTION} characters"));
+    }
+    // PostgreSQL refuses a NUL in a text; without this check a description could turn into a server error.
+    if description
+        .chars()
+        .any(|c| is_disruptive(c) && !matches!(c, '\n' | '\r' | '\t'))
+    {
+        problems.add(
+            "description",
+            "no control characters other than line ends and tabs",
+        );
+    }
+}
+
+pub(crate) fn check_schedule(problems: &mut FieldProblems, schedule: ScheduleChoice) {
+    if let ScheduleChoice::Every(ms) = schedule
+        && !ROTATE_EVERY_MS.contains(&ms)
+    {
+        problems.add(
+            "rotate_every",
+            format!(
+                "is {} to {}; null for no due date",
+                duration_words(*ROTATE_EVERY_MS.start()),
+                duration_words(*ROTATE_EVERY_MS.end())
+            ),
+        );
+    }
+}
+
+/// What conditions must hold among themselves, whatever the time is.
+pub(crate) fn check_conditions(problems: &mut FieldProblems, conditions: &Conditions) {
     for (field, moment) in [
         ("not_before", conditions.not_before),
         ("expires_at", conditions.expires_at),
@@ -112,25 +143,10 @@ fn check_conditions(
             problems.add(field, "must lie before the year 10000");
         }
     }
-    if let Some(end) = conditions.expires_at {
-        if end <= now {
-            problems.add("expires_at", "lies in the past; a key must end in the future");
-        }
-        if conditions.not_before.is_some_and(|from| from >= end) {
-            problems.add("not_before", "must lie before expires_at");
-        }
-    }
-    if let Some(longest) = policy.max_lifetime_ms {
-        let latest = now.plus_ms(longest);
-        if conditions.expires_at.is_none_or(|end| end > latest) {
-            problems.add(
-                "expires_at",
-                format!(
-                    "the organization allows keys to live at most {}",
-                    duration_words(longest)
-                ),
-            );
-        }
+    if let (Some(from), Some(end)) = (conditions.not_before, conditions.expires_at)
+        && from >= end
+    {
+        problems.add("not_before", "must lie before expires_at");
     }
     if let AddressRule::Only(networks) = &conditions.addresses
         && !(1..=MAX_NETWORKS).contains(&networks.len())
@@ -145,5 +161,30 @@ fn check_conditions(
         .is_some_and(|limit| limit.requests == 0 || limit.per_ms == 0)
     {
         problems.add("rate_limit", "requests and period must be above zero");
+    }
+}
+
+/// Checks an end that is asked for at `now` for a key that was, or is, made at `created_at`. The longest life counts from
+/// there, so that no chain of edits makes it longer.
+pub(crate) fn check_end(
+    problems: &mut FieldProblems,
+    expires_at: Option<Timestamp>,
+    policy: CreationPolicy,
+    (created_at, now): (Timestamp, Timestamp),
+) {
+    if expires_at.is_some_and(|end| end <= now) {
+        problems.add("expires_at", "lies in the past; a key must end in the future");
+    }
+    if let Some(longest) = policy.max_lifetime_ms {
+        let latest = created_at.plus_ms(longest);
+        if expires_at.is_none_or(|end| end > latest) {
+            problems.add(
+                "expires_at",
+                format!(
+                    "the organization allows keys to live at most {}",
+                    duration_words(longest)
+                ),
+            );
+        }
     }
 }

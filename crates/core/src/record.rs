@@ -11,7 +11,9 @@ use crate::canonical::Canonical;
 use crate::condition::{AddressRule, Conditions};
 use crate::environment::Environment;
 use crate::ids::{KeyId, OrganizationId, PersonId};
+use crate::rotation::DueStatus;
 use crate::state::{KeyState, SecretLife};
+use crate::tag::Tags;
 use crate::time::Timestamp;
 
 /// What decides about a key.
@@ -39,22 +41,19 @@ impl KeyRecord {
                 KeyState::Deleted { at, .. } => Some(at.as_unix_ms()),
                 KeyState::Active | KeyState::Paused { .. } => None,
             },
-            match life {
-                SecretLife::Until(end) => Some(end.as_unix_ms()),
-                SecretLife::Current | SecretLife::Ended => None,
-            },
+            life.ends_at().map(Timestamp::as_unix_ms),
         );
         let mut bytes = Canonical::new("keyward sealed key v1")
             .text(self.organization_id.as_str())
             .bytes(self.id.as_bytes())
             .number(self.version)
             .number(number)
-            .text(match life {
-                SecretLife::Current => "current",
-                SecretLife::Until(_) => "until",
-                SecretLife::Ended => "ended",
-            })
-            .optional_number(life_end)
+            .text(life.name())
+            .optional_number(life_end);
+        if let SecretLife::Pending { grace_ms, .. } = life {
+            bytes = bytes.number(grace_ms);
+        }
+        bytes = bytes
             .text(self.state.name())
             .text(self.state.reason().unwrap_or_default())
             .optional_number(state_at)
@@ -107,6 +106,12 @@ pub struct Key {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// Words to find it by.
+    pub tags: Tags,
+    /// Milliseconds between rotations; `None` as needed.
+    pub rotate_every_ms: Option<i64>,
+    /// When its current secret took the place of another one; `None` if it is the first.
+    pub rotated_at: Option<Timestamp>,
     /// Head and tail of its current secret.
     pub hint: String,
 }
@@ -137,6 +142,20 @@ impl ShownState {
 }
 
 impl Key {
+    /// When its secret is to be rotated.
+    pub fn rotation_due_at(&self) -> Option<Timestamp> {
+        let every_ms = self.rotate_every_ms?;
+        Some(self.rotated_at.unwrap_or(self.created_at).plus_ms(every_ms))
+    }
+
+    /// How it stands to its next rotation; an ended key is never due.
+    pub fn due_status(&self, now: Timestamp) -> DueStatus {
+        match self.shown_state(now) {
+            ShownState::Active | ShownState::Paused => DueStatus::of(self.rotation_due_at(), now),
+            ShownState::Expired | ShownState::Deleted => DueStatus::NotDue,
+        }
+    }
+
     /// The state as it is shown at `now`, in the order in which refusals are checked.
     pub fn shown_state(&self, now: Timestamp) -> ShownState {
         match self.record.state {

@@ -48,23 +48,42 @@ pub fn seal(
 ) -> Result<Sealed, RandomUnavailable> {
     let keyring_version = keyring.active();
     let key = keyring.sealing_key(keyring_version).ok_or(RandomUnavailable)?;
+    Ok(Sealed {
+        keyring_version,
+        bytes: encrypt(key, digest.bytes(), associated, random)?,
+    })
+}
+
+/// Nonce and ciphertext of `message` under `key`.
+pub(crate) fn encrypt(
+    key: &[u8; 32],
+    message: &[u8],
+    associated: &[u8],
+    random: &mut dyn RandomSource,
+) -> Result<Vec<u8>, RandomUnavailable> {
     let mut nonce = [0_u8; NONCE_LENGTH];
     random.fill(&mut nonce)?;
+    let payload = Payload {
+        msg: message,
+        aad: associated,
+    };
     let ciphertext = XChaCha20Poly1305::new(key.into())
-        .encrypt(
-            &XNonce::from(nonce),
-            Payload {
-                msg: digest.bytes(),
-                aad: associated,
-            },
-        )
+        .encrypt(&XNonce::from(nonce), payload)
         .map_err(|_| RandomUnavailable)?;
     let mut bytes = nonce.to_vec();
     bytes.extend_from_slice(&ciphertext);
-    Ok(Sealed {
-        keyring_version,
-        bytes,
-    })
+    Ok(bytes)
+}
+
+/// The message that [`encrypt`] was given, if key and `associated` are the same.
+pub(crate) fn decrypt(key: &[u8; 32], bytes: &[u8], associated: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_LENGTH>()?;
+    let payload = Payload {
+        msg: ciphertext,
+        aad: associated,
+    };
+    let opened = XChaCha20Poly1305::new(key.into()).decrypt(&XNonce::from(*nonce), payload);
+    opened.map(Zeroizing::new).ok()
 }
 
 /// Opens what [`seal`] made, if `associated` is still what it was sealed to.
@@ -75,20 +94,7 @@ pub fn open(keyring: &Keyring, sealed: &Sealed, associated: &[u8]) -> Result<Key
     let key = keyring
         .sealing_key(sealed.keyring_version)
         .ok_or(OpenRefused::NoSuchVersion(sealed.keyring_version))?;
-    let (nonce, ciphertext) = sealed
-        .bytes
-        .split_first_chunk::<NONCE_LENGTH>()
-        .ok_or(OpenRefused::Changed)?;
-    let opened = XChaCha20Poly1305::new(key.into())
-        .decrypt(
-            &XNonce::from(*nonce),
-            Payload {
-                msg: ciphertext,
-                aad: associated,
-            },
-        )
-        .map(Zeroizing::new)
-        .map_err(|_| OpenRefused::Changed)?;
+    let opened = decrypt(key, &sealed.bytes, associated).ok_or(OpenRefused::Changed)?;
     let bytes: [u8; 32] = opened.as_slice().try_into().map_err(|_| OpenRefused::Changed)?;
     Ok(KeyDigest::from_opened(bytes))
 }

@@ -58,6 +58,13 @@ impl SecretKind for KeyTextKind {
     const NAME: &'static str = "KeyText";
 }
 
+/// The kind of an idempotency key: whoever has it and the keyring can open the reply that is kept under it.
+pub enum IdempotencyKeyKind {}
+
+impl SecretKind for IdempotencyKeyKind {
+    const NAME: &'static str = "IdempotencyKey";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

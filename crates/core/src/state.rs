@@ -110,6 +110,14 @@ pub enum SecretLife {
     Current,
     /// Rotated out, and still accepted before this moment.
     Until(Timestamp),
+    /// Made by a rotation that takes effect with its first use: accepted before this moment, and dropped then unless it was
+    /// used.
+    Pending {
+        /// When it is dropped.
+        until: Timestamp,
+        /// For how long the old secret stays after the first use of this one, in milliseconds.
+        grace_ms: i64,
+    },
     /// Rotated out and not accepted; kept to tell its holder so.
     Ended,
 }
@@ -119,8 +127,31 @@ impl SecretLife {
     pub fn is_superseded(self, now: Timestamp) -> bool {
         match self {
             Self::Current => false,
-            Self::Until(end) => now >= end,
+            Self::Until(end) | Self::Pending { until: end, .. } => now >= end,
             Self::Ended => true,
+        }
+    }
+
+    /// Whether the secret is stored as one that may still be accepted, whatever the time says.
+    pub const fn is_live(self) -> bool {
+        !matches!(self, Self::Ended)
+    }
+
+    /// The name in the API and the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Until(_) => "until",
+            Self::Pending { .. } => "pending",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// When it ends by itself, if it does.
+    pub const fn ends_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Until(end) | Self::Pending { until: end, .. } => Some(end),
+            Self::Current | Self::Ended => None,
         }
     }
 }

@@ -2,25 +2,25 @@
 //!
 //! The value exists in the reply and nowhere else; what is kept is its sealed digest.
 
-use std::sync::Arc;
-
 use keyward_core::audit::{Detail, Event};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_text::{KeyText, new_key_id, new_key_text};
-use keyward_core::new_key::{CreationPolicy, KeyDraft, NewKey};
+use keyward_core::new_key::{KeyDraft, NewKey};
 use keyward_core::record::{Actor, Key, KeyRecord};
 use keyward_core::seal::seal;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::{KeyState, SecretLife};
 use keyward_core::time::Timestamp;
 use keyward_store::StoreError;
+use keyward_store::idempotency::Outcome;
 use keyward_store::keys::{StoredKey, StoredSecret};
 
 use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
-use crate::sealing;
+use crate::key_write::NewRows;
+use crate::once::{Attempt, FirstAttempt, Once};
 
 /// A new key with its value.
 #[derive(Debug)]
@@ -42,12 +42,36 @@ impl Engine {
         organization: OrganizationId,
         draft: KeyDraft,
     ) -> Result<CreatedKey, EngineError> {
+        match self.create_key_once(context, organization, draft, None).await? {
+            Once::Now(created) => Ok(created),
+            // Without an idempotency key nothing is a repetition.
+            Once::Before(_) => Err(EngineError::OutcomeUnknown),
+        }
+    }
+
+    /// Creates a key, unless the same attempt made it before.
+    ///
+    /// # Errors
+    /// As [`Engine::create_key`]; [`EngineError::InProgress`], [`EngineError::OtherRequest`].
+    pub async fn create_key_once(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        draft: KeyDraft,
+        attempt: Option<Attempt>,
+    ) -> Result<Once<CreatedKey>, EngineError> {
         let engine = self.clone();
         // In a task of its own, as every write of a key: a dropped request leaves no half-told story in the trail.
-        let task = self
-            .inner
-            .tasks
-            .spawn(async move { engine.create_key_here(context, organization, draft).await });
+        let task = self.inner.tasks.spawn(async move {
+            let first = match engine.begin_once(&context, &organization, attempt).await? {
+                Once::Now(first) => first,
+                Once::Before(repeated) => return Ok(Once::Before(repeated)),
+            };
+            let created = engine
+                .create_key_here(context, organization, draft, first.as_ref())
+                .await;
+            created.map(Once::Now)
+        });
         task.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 
@@ -56,23 +80,39 @@ impl Engine {
         context: Context,
         organization: OrganizationId,
         draft: KeyDraft,
+        first: Option<&FirstAttempt>,
     ) -> Result<CreatedKey, EngineError> {
         if !self.inner.right.is_held() {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let now = self.now();
-        let new = NewKey::check(
-            draft,
-            CreationPolicy {
-                max_lifetime_ms: None,
-            },
-            now,
-        )
-        .map_err(EngineError::Invalid)?;
-        let found = self.inner.store.find_organization(&organization).await?;
-        let organization_state = found.ok_or(EngineError::NotFound("organization"))?.state;
+        let policy = self.creation_policy(&organization).await?;
+        let new = NewKey::check(draft, policy, now).map_err(EngineError::Invalid)?;
 
         let _sealing = self.inner.sealing.read().await;
+        let (rows, value) = self.new_rows(&context, &organization, new, now)?;
+        let id = rows.key.record.id;
+        let outcome = first
+            .map(|first| first.outcome(self, id, &value, now))
+            .transpose()?;
+        // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
+        let mark = self.inner.cache.mark(id);
+        let inserted = self.insert(&rows, outcome.as_ref(), now).await;
+        if let Ok(Some(stored)) = &inserted {
+            self.apply(stored.clone(), true);
+        }
+        self.inner.cache.unmark(mark);
+        inserted.map(|_| CreatedKey { key: rows.key, value })
+    }
+
+    /// The rows of a new key, with its value.
+    pub(crate) fn new_rows(
+        &self,
+        context: &Context,
+        organization: &OrganizationId,
+        new: NewKey,
+        now: Timestamp,
+    ) -> Result<(NewRows, Secret<KeyTextKind>), EngineError> {
         let keyring = self.keyring();
         let random = &mut SystemRandom;
         let id = new_key_id(&keyring, random)?;
@@ -81,7 +121,7 @@ impl Engine {
             .map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))?;
         let record = KeyRecord {
             id,
-            organization_id: organization,
+            organization_id: organization.clone(),
             version: 1,
             state: KeyState::Active,
             access: new.access,
@@ -94,6 +134,7 @@ impl Engine {
             sealed: seal(&keyring, &text.digest(), &record.seal_binding(1, life), random)?,
             hint: text.hint().to_string(),
             created_at: now,
+            ended_at: None,
         };
         let key = Key {
             record,
@@ -103,39 +144,35 @@ impl Engine {
             created_by: context.actor.clone(),
             created_at: now,
             updated_at: now,
+            tags: new.tags,
+            rotate_every_ms: new.rotate_every_ms,
+            rotated_at: None,
             hint: secret.hint.clone(),
         };
-        let event = created_event(&context, &key)?;
-        // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
-        let mark = self.inner.cache.mark(id);
-        let outcome = self.insert(&key, &secret, &event, now).await;
-        if outcome.is_ok() {
-            let stored = StoredKey {
-                key: key.clone(),
-                organization_state,
-                has_ended_secrets: false,
-                secrets: vec![secret],
-            };
-            if let Ok(cached) = sealing::open_live(&keyring, stored) {
-                self.inner.cache.apply(Arc::new(cached));
-            }
-        }
-        self.inner.cache.unmark(mark);
-        outcome.map(|()| CreatedKey { key, value })
+        let event = created_event(context, &key)?;
+        Ok((NewRows { key, secret, event }, value))
     }
 
     async fn insert(
         &self,
-        key: &Key,
-        secret: &StoredSecret,
-        event: &Event,
+        rows: &NewRows,
+        outcome: Option<&Outcome>,
         now: Timestamp,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Option<StoredKey>, EngineError> {
+        let record = &rows.key.record;
         let mut tx = self.inner.store.begin().await?;
-        tx.insert_key(key, secret).await?;
-        tx.record_key_write(&key.record, event, self.inner.right.epoch(), now)
+        tx.insert_key(&rows.key, &rows.secret).await?;
+        tx.record_key_write(record, &rows.event, self.inner.right.epoch(), now)
             .await?;
-        Ok(tx.commit().await?)
+        if let Some(outcome) = outcome {
+            match tx.insert_outcome(&record.organization_id, outcome).await {
+                Err(StoreError::AlreadyExists) => return Err(EngineError::InProgress),
+                other => other?,
+            }
+        }
+        let stored = tx.lock_key(&record.organization_id, record.id).await?;
+        tx.commit().await?;
+        Ok(stored)
     }
 }
 

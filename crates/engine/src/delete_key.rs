@@ -7,6 +7,8 @@ use keyward_core::audit::Detail;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::record::KeyRecord;
 use keyward_core::state::{DeleteReason, KeyState};
+use keyward_core::time::Timestamp;
+use keyward_store::keys::StoredKey;
 
 use crate::Engine;
 use crate::context::Context;
@@ -38,18 +40,22 @@ impl Engine {
                 if record.state.is_deleted() && seals == Seals::Intact {
                     return Plan::Reached;
                 }
-                Plan::Change(Change {
-                    record: KeyRecord {
-                        state: KeyState::Deleted { reason, at: now },
-                        ..record.clone()
-                    },
-                    action: "key.delete",
-                    detail: Detail::new()
-                        .fact("reason", reason.name())
-                        .fact("was", record.state.name()),
-                })
+                Plan::Change(deletion(stored, reason, now))
             },
         )
         .await
     }
+}
+
+/// The change that ends a key.
+pub(crate) fn deletion(stored: &StoredKey, reason: DeleteReason, now: Timestamp) -> Change {
+    let record = &stored.key.record;
+    let detail = Detail::new()
+        .fact("reason", reason.name())
+        .fact("was", record.state.name());
+    let ended = KeyRecord {
+        state: KeyState::Deleted { reason, at: now },
+        ..record.clone()
+    };
+    Change::of_record(stored, ended, "key.delete", detail)
 }

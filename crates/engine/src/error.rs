@@ -24,6 +24,12 @@ pub enum EngineError {
         /// The version that it has.
         current_version: i64,
     },
+    /// The first attempt with this idempotency key is still under way.
+    #[error("the first attempt with this idempotency key is under way")]
+    InProgress,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    OtherRequest,
     /// The caller may know of it, and may not do this; the text says who may.
     #[error("{0}")]
     Forbidden(String),

@@ -10,9 +10,15 @@ use std::time::Duration;
 
 use keyward_core::audit::{Detail, Event};
 use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::key_digest::KeyDigest;
+use keyward_core::keyring::Keyring;
 use keyward_core::record::{Key, KeyRecord};
+use keyward_core::rotation::{ENDED_SECRET_LIFE_MS, KEPT_ENDED_SECRETS};
+use keyward_core::seal::{Sealed, seal};
+use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
-use keyward_store::keys::StoredKey;
+use keyward_store::idempotency::Outcome;
+use keyward_store::keys::{StoredKey, StoredSecret};
 use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
@@ -20,7 +26,9 @@ use crate::cache::CachedKey;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
+use crate::once::FirstAttempt;
 use crate::sealing::{self, Seals};
+use crate::show_keys::ShownSecret;
 
 /// How long a caller waits for a write whose outcome is not known; the write itself goes on.
 const CALLER_PATIENCE: Duration = Duration::from_secs(20);
@@ -38,18 +46,93 @@ pub(crate) enum Plan {
     Refuse(EngineError),
 }
 
-/// A change of what decides about a key.
+/// A change of a key.
 pub(crate) struct Change {
-    /// The record as it shall be; the version is raised here.
-    pub(crate) record: KeyRecord,
+    /// The key as it shall be; its version and the moment of the change are set here.
+    pub(crate) key: Key,
+    /// What becomes of its secrets.
+    pub(crate) secrets: SecretsChange,
+    /// What is written in the same transaction.
+    pub(crate) beside: Beside,
     /// The audit action.
     pub(crate) action: &'static str,
     /// The audit facts.
     pub(crate) detail: Detail,
 }
 
+/// What a write does to a key's secrets; those that it does not name stay as they are.
+#[derive(Default)]
+pub(crate) struct SecretsChange {
+    /// Other lives, by number.
+    pub(crate) lives: Vec<(i64, SecretLife)>,
+    /// A secret that is new.
+    pub(crate) added: Option<NewSecret>,
+}
+
+/// A secret that a write adds.
+pub(crate) struct NewSecret {
+    /// What it begins as.
+    pub(crate) life: SecretLife,
+    /// The digest of its text.
+    pub(crate) digest: KeyDigest,
+    /// Head and tail of its text.
+    pub(crate) hint: String,
+}
+
+/// What is written together with the change of a key, or not at all.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// A key that takes its place.
+    pub(crate) replacement: Option<Box<NewRows>>,
+    /// What a replay of the request is answered from.
+    pub(crate) outcome: Option<Outcome>,
+    /// The request as the first of its kind, for as long as it runs.
+    #[expect(dead_code, reason = "held for what its drop does")]
+    pub(crate) first: Option<FirstAttempt>,
+}
+
+/// A new key, ready to be inserted.
+pub(crate) struct NewRows {
+    /// The key.
+    pub(crate) key: Key,
+    /// Its first secret.
+    pub(crate) secret: StoredSecret,
+    /// The audit event of its creation.
+    pub(crate) event: Event,
+}
+
+impl Change {
+    /// A change of what decides about a key, and of nothing else.
+    pub(crate) fn of_record(
+        stored: &StoredKey,
+        record: KeyRecord,
+        action: &'static str,
+        detail: Detail,
+    ) -> Self {
+        Self::of_key(
+            Key {
+                record,
+                ..stored.key.clone()
+            },
+            action,
+            detail,
+        )
+    }
+
+    /// A change of a key, but not of its secrets.
+    pub(crate) fn of_key(key: Key, action: &'static str, detail: Detail) -> Self {
+        Self {
+            key,
+            secrets: SecretsChange::default(),
+            beside: Beside::default(),
+            action,
+            detail,
+        }
+    }
+}
+
 /// What to do where a key's seals do not open, or its row can't be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BrokenSeals {
     /// Change nothing.
     Refuse,
@@ -65,11 +148,32 @@ struct Write<'a> {
     broken_seals: BrokenSeals,
 }
 
+/// What was about to be committed, to tell it from what others wrote when the answer is lost: seals are never the same twice.
+struct Sent {
+    record: KeyRecord,
+    seals: Vec<Sealed>,
+}
+
+impl Sent {
+    fn of(stored: &StoredKey) -> Self {
+        Self {
+            record: stored.key.record.clone(),
+            seals: stored
+                .secrets
+                .iter()
+                .map(|secret| secret.sealed.clone())
+                .collect(),
+        }
+    }
+}
+
 /// A key after a write.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The key as it is now.
     pub key: Key,
+    /// Its secrets, newest first.
+    pub secrets: Vec<ShownSecret>,
     /// Whether this call changed it, or found it so.
     pub is_changed: bool,
     /// Nodes that confirmed the change.
@@ -143,13 +247,13 @@ impl Engine {
         &self,
         write: &Write<'_>,
         plan: impl FnOnce(&StoredKey, Seals, Timestamp) -> Plan + Send,
-        sent: &mut Option<KeyRecord>,
+        sent: &mut Option<Sent>,
     ) -> Result<Written, EngineError> {
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();
         let now = self.now();
         let mut tx = self.inner.store.begin().await?;
-        let Some(mut stored) = self.lock(&mut tx, write).await? else {
+        let Some(stored) = self.lock(&mut tx, write).await? else {
             return Err(EngineError::NotFound("secret key"));
         };
         let seals = sealing::seals_of(&keyring, &stored);
@@ -161,35 +265,103 @@ impl Engine {
             Plan::Reached => return Ok(self.apply(stored, false)),
             Plan::Change(change) => change,
         };
-        let id = write.id;
-        let was = stored.key.record.clone();
-        let record = KeyRecord {
-            version: was.version.saturating_add(1),
-            ..change.record
+        // Dropped at the end, so that a repetition of the request is told that this one runs.
+        let (stored, mut beside) = self
+            .put(&mut tx, write.context, (stored, seals), change, now)
+            .await?;
+        let replacement = self.put_beside(&mut tx, &stored.key, &mut beside, now).await?;
+        *sent = Some(Sent::of(&stored));
+        tx.commit().await?;
+        if let Some(replacement) = replacement {
+            self.apply(replacement, true);
+        }
+        Ok(self.apply(stored, true))
+    }
+
+    /// Writes a change of a locked key into the transaction; the key as it is then.
+    pub(crate) async fn put(
+        &self,
+        tx: &mut Tx,
+        context: &Context,
+        (stored, seals): (StoredKey, Seals),
+        change: Change,
+        now: Timestamp,
+    ) -> Result<(StoredKey, Beside), EngineError> {
+        let keyring = self.keyring();
+        let was = &stored.key.record;
+        let id = was.id;
+        let key = Key {
+            record: KeyRecord {
+                version: was.version.saturating_add(1),
+                ..change.key.record
+            },
+            updated_at: now,
+            ..change.key
         };
-        let secrets = if seals == Seals::Broken {
+        let changed = if seals == Seals::Broken {
             tracing::error!(key.id = %id, "ALARM: a key whose seals do not open is ended and wiped");
             self.inner.metrics.alarms.increment(1);
-            sealing::wiped(&keyring, &stored.secrets)
+            ChangedSecrets::unchanged(sealing::wiped(&keyring, &stored.secrets))
         } else {
-            sealing::reseal(&keyring, &was, &record, &stored.secrets, &mut SystemRandom)?
+            change_secrets(&keyring, (was, &key.record), &stored.secrets, change.secrets, now)?
         };
-        tx.update_key(&record, was.version, &secrets, now).await?;
+        tx.update_key(&key, was.version, &changed.kept).await?;
+        for secret in &changed.removed {
+            tx.remove_secret(id, *secret).await?;
+        }
+        if let Some(added) = &changed.added {
+            tx.insert_secret(id, added).await?;
+        }
         let event = Event {
-            actor: write.context.actor.to_string(),
+            actor: context.actor.to_string(),
             action: change.action,
             target: format!("key/{id}"),
-            request_id: write.context.request_id.to_string(),
+            request_id: context.request_id.to_string(),
             detail: change.detail,
         };
-        tx.record_key_write(&record, &event, self.inner.right.epoch(), now)
+        tx.record_key_write(&key.record, &event, self.inner.right.epoch(), now)
             .await?;
-        *sent = Some(record.clone());
-        tx.commit().await?;
-        stored.key.record = record;
-        stored.key.updated_at = now;
-        stored.secrets = secrets;
-        Ok(self.apply(stored, true))
+        let secrets: Vec<StoredSecret> = changed.added.into_iter().chain(changed.kept).collect();
+        let hint = secrets
+            .iter()
+            .find(|secret| secret.life == SecretLife::Current)
+            .map_or(key.hint.clone(), |secret| secret.hint.clone());
+        let written = StoredKey {
+            key: Key { hint, ..key },
+            has_ended_secrets: secrets.iter().any(|secret| !secret.life.is_live()),
+            secrets,
+            ..stored
+        };
+        Ok((written, change.beside))
+    }
+
+    /// Writes what goes with a change; the key that took another one's place, if one did.
+    async fn put_beside(
+        &self,
+        tx: &mut Tx,
+        key: &Key,
+        beside: &mut Beside,
+        now: Timestamp,
+    ) -> Result<Option<StoredKey>, EngineError> {
+        let organization = &key.record.organization_id;
+        let mut inserted = None;
+        if let Some(rows) = beside.replacement.take() {
+            // Sealed before the lock of the keyring was held; what a rotation would have missed must not commit.
+            if rows.secret.sealed.keyring_version != self.keyring().active() {
+                return Err(EngineError::Busy);
+            }
+            tx.insert_key(&rows.key, &rows.secret).await?;
+            tx.record_key_write(&rows.key.record, &rows.event, self.inner.right.epoch(), now)
+                .await?;
+            inserted = tx.lock_key(organization, rows.key.record.id).await?;
+        }
+        if let Some(outcome) = &beside.outcome {
+            match tx.insert_outcome(organization, outcome).await {
+                Err(StoreError::AlreadyExists) => return Err(EngineError::InProgress),
+                other => other?,
+            }
+        }
+        Ok(inserted)
     }
 
     /// The key under its row's lock. A row that can't be read is made readable first by a write that ends the key:
@@ -231,11 +403,12 @@ impl Engine {
     }
 
     /// What is answered after a lost answer, by what is there now: under the row's lock nothing is under way any more.
-    fn judge(&self, settled: Option<StoredKey>, sent: &KeyRecord) -> Result<Written, EngineError> {
+    fn judge(&self, settled: Option<StoredKey>, sent: &Sent) -> Result<Written, EngineError> {
         let stored = settled.ok_or(EngineError::NotFound("secret key"))?;
-        let found = &stored.key.record;
-        let is_done = found == sent || (found.state.is_deleted() && sent.state.is_deleted());
-        let is_earlier = found.version < sent.version;
+        let found = Sent::of(&stored);
+        let is_done = (found.record == sent.record && found.seals == sent.seals)
+            || (found.record.state.is_deleted() && sent.record.state.is_deleted());
+        let is_earlier = found.record.version < sent.record.version;
         let written = self.apply(stored, true);
         match (is_done, is_earlier) {
             (true, _) => Ok(written),
@@ -246,8 +419,9 @@ impl Engine {
     }
 
     /// Makes the committed state what verifies read, and describes it.
-    fn apply(&self, stored: StoredKey, is_changed: bool) -> Written {
+    pub(crate) fn apply(&self, stored: StoredKey, is_changed: bool) -> Written {
         let key = stored.key.clone();
+        let secrets = stored.secrets.iter().map(ShownSecret::of).collect();
         let id = key.record.id;
         match sealing::open_live(&self.keyring(), stored) {
             Ok(cached) => self.inner.cache.apply(Arc::new(cached)),
@@ -266,10 +440,73 @@ impl Engine {
         }
         Written {
             key,
+            secrets,
             is_changed,
             confirmed: 1,
             waited_out: 0,
             waited_ms: 0,
         }
     }
+}
+
+/// A key's secrets after a change.
+struct ChangedSecrets {
+    kept: Vec<StoredSecret>,
+    removed: Vec<i64>,
+    added: Option<StoredSecret>,
+}
+
+impl ChangedSecrets {
+    const fn unchanged(kept: Vec<StoredSecret>) -> Self {
+        Self {
+            kept,
+            removed: Vec::new(),
+            added: None,
+        }
+    }
+}
+
+/// Seals a key's secrets for its changed record, gives them their lives, and lets go of ended ones that are not kept longer.
+fn change_secrets(
+    keyring: &Keyring,
+    (was, now_record): (&KeyRecord, &KeyRecord),
+    secrets: &[StoredSecret],
+    change: SecretsChange,
+    now: Timestamp,
+) -> Result<ChangedSecrets, EngineError> {
+    let random = &mut SystemRandom;
+    let mut changed = ChangedSecrets::unchanged(Vec::with_capacity(secrets.len()));
+    let mut ended = 0;
+    for secret in secrets {
+        let life = change
+            .lives
+            .iter()
+            .find(|(number, _)| *number == secret.number)
+            .map_or(secret.life, |(_, life)| *life);
+        let ended_at = match life {
+            SecretLife::Ended => Some(secret.ended_at.unwrap_or(now)),
+            SecretLife::Current | SecretLife::Until(_) | SecretLife::Pending { .. } => None,
+        };
+        let is_old = ended_at.is_some_and(|at| at.plus_ms(ENDED_SECRET_LIFE_MS) <= now);
+        ended += usize::from(ended_at.is_some());
+        if is_old || (ended_at.is_some() && ended > KEPT_ENDED_SECRETS) {
+            changed.removed.push(secret.number);
+            continue;
+        }
+        let sealed = sealing::reseal_as(keyring, (was, secret), (now_record, life), random)?;
+        changed.kept.push(StoredSecret { ended_at, ..sealed });
+    }
+    if let Some(new) = change.added {
+        let number = secrets.iter().map(|secret| secret.number).max().unwrap_or(0) + 1;
+        let binding = now_record.seal_binding(number, new.life);
+        changed.added = Some(StoredSecret {
+            number,
+            life: new.life,
+            sealed: seal(keyring, &new.digest, &binding, random)?,
+            hint: new.hint,
+            created_at: now,
+            ended_at: None,
+        });
+    }
+    Ok(changed)
 }

@@ -11,21 +11,28 @@ pub mod create_key;
 pub mod create_organization;
 pub mod datasets;
 pub mod delete_key;
+pub mod edit_key;
 pub mod edit_organization;
 mod error;
 mod key_write;
 mod loads;
 pub mod metrics;
+pub mod once;
 pub mod permit;
+mod policy;
+pub mod replace_key;
 pub mod restore;
 pub mod resume_key;
 pub mod right;
+pub mod rotate_key;
 pub mod rotate_keyring;
 mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
+pub mod tend_keys;
 pub mod verify;
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use keyward_core::key_text::Prefix;
@@ -41,6 +48,7 @@ use crate::cache::VerificationCache;
 use crate::clock::SharedClock;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
+use crate::once::RunningAttempts;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
 
@@ -84,6 +92,9 @@ struct Inner {
     right: Arc<Right>,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
+    running_attempts: RunningAttempts,
+    /// When outdated outcomes were last cleaned away.
+    cleaned_at_ms: AtomicI64,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -173,6 +184,8 @@ impl Engine {
             loads: Loads::new(),
             right,
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
+            running_attempts: RunningAttempts::default(),
+            cleaned_at_ms: AtomicI64::new(0),
             metrics: Metrics::register(),
             tasks,
             stop,

@@ -7,7 +7,7 @@
 use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::keyring::Keyring;
-use keyward_core::record::KeyRecord;
+use keyward_core::record::{Key, KeyRecord};
 use keyward_core::state::{KeyState, PauseReason};
 use keyward_core::time::Timestamp;
 use keyward_store::{Store, StoreError, Tx};
@@ -138,7 +138,12 @@ async fn hold(
         Err(EngineError::SealBroken) => stored.secrets.clone(),
         other => other?,
     };
-    tx.update_key(&record, was.version, &secrets, now).await?;
+    let key = Key {
+        record,
+        updated_at: now,
+        ..stored.key.clone()
+    };
+    tx.update_key(&key, was.version, &secrets).await?;
     let event = Event {
         actor: context.actor.to_string(),
         action: "key.pause",
@@ -146,7 +151,7 @@ async fn hold(
         request_id: context.request_id.to_string(),
         detail: Detail::new().fact("reason", PauseReason::Restored.name()),
     };
-    tx.record_key_write(&record, &event, epoch, now).await?;
+    tx.record_key_write(&key.record, &event, epoch, now).await?;
     Ok(())
 }
 

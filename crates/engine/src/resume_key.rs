@@ -6,6 +6,7 @@ use keyward_core::audit::Detail;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::record::KeyRecord;
 use keyward_core::state::{KeyState, PauseReason};
+use keyward_store::keys::StoredKey;
 
 use crate::Engine;
 use crate::context::Context;
@@ -56,24 +57,27 @@ impl Engine {
             context,
             (organization, id),
             BrokenSeals::Refuse,
-            move |stored, _, _| {
-                let record = &stored.key.record;
-                match record.state {
-                    KeyState::Deleted { .. } => Plan::Refuse(EngineError::Conflict(
-                        "the key was deleted and never comes back; make a new one".to_owned(),
-                    )),
-                    same if same == state => Plan::Reached,
-                    was => Plan::Change(Change {
-                        record: KeyRecord {
-                            state,
-                            ..record.clone()
-                        },
-                        action,
-                        detail: Detail::new().fact("was", was.name()).fact("reason", was.reason()),
-                    }),
-                }
-            },
+            move |stored, _, _| state_change(stored, state, action),
         )
         .await
+    }
+}
+
+/// How a key gets from its state to `state`.
+pub(crate) fn state_change(stored: &StoredKey, state: KeyState, action: &'static str) -> Plan {
+    let record = &stored.key.record;
+    match record.state {
+        KeyState::Deleted { .. } => Plan::Refuse(EngineError::Conflict(
+            "the key was deleted and never comes back; make a new one".to_owned(),
+        )),
+        same if same == state => Plan::Reached,
+        was => {
+            let detail = Detail::new().fact("was", was.name()).fact("reason", was.reason());
+            let changed = KeyRecord {
+                state,
+                ..record.clone()
+            };
+            Plan::Change(Change::of_record(stored, changed, action, detail))
+        }
     }
 }

@@ -92,25 +92,28 @@ pub(crate) fn reseal(
 ) -> Result<Vec<StoredSecret>, EngineError> {
     secrets
         .iter()
-        .map(|secret| {
-            let digest = open(
-                keyring,
-                &secret.sealed,
-                &was.seal_binding(secret.number, secret.life),
-            )
-            .map_err(|_| EngineError::SealBroken)?;
-            let sealed = seal(
-                keyring,
-                &digest,
-                &now.seal_binding(secret.number, secret.life),
-                random,
-            )?;
-            Ok(StoredSecret {
-                sealed,
-                ..secret.clone()
-            })
-        })
+        .map(|secret| reseal_as(keyring, (was, secret), (now, secret.life), random))
         .collect()
+}
+
+/// Seals one secret anew, for a changed record and with another life.
+///
+/// # Errors
+/// As [`reseal`].
+pub(crate) fn reseal_as(
+    keyring: &Keyring,
+    (was, secret): (&KeyRecord, &StoredSecret),
+    (now, life): (&KeyRecord, SecretLife),
+    random: &mut dyn RandomSource,
+) -> Result<StoredSecret, EngineError> {
+    let binding = was.seal_binding(secret.number, secret.life);
+    let digest = open(keyring, &secret.sealed, &binding).map_err(|_| EngineError::SealBroken)?;
+    let sealed = seal(keyring, &digest, &now.seal_binding(secret.number, life), random)?;
+    Ok(StoredSecret {
+        life,
+        sealed,
+        ..secret.clone()
+    })
 }
 
 /// The secrets with seals that open nothing: for the deletion of a key whose seals are broken, so that what is left of

@@ -2,9 +2,39 @@
 
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::record::Key;
+use keyward_core::state::SecretLife;
+use keyward_core::time::Timestamp;
+use keyward_store::keys::StoredSecret;
 
 use crate::Engine;
 use crate::error::EngineError;
+
+/// A secret as its key's owners see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownSecret {
+    /// Counted from 1 within its key.
+    pub number: i64,
+    /// What it is.
+    pub life: SecretLife,
+    /// Head and tail of its text.
+    pub hint: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl ShownSecret {
+    pub(crate) fn of(secret: &StoredSecret) -> Self {
+        Self {
+            number: secret.number,
+            life: secret.life,
+            hint: secret.hint.clone(),
+            created_at: secret.created_at,
+            ended_at: secret.ended_at,
+        }
+    }
+}
 
 /// A page of something, with where to go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +69,21 @@ impl Engine {
     pub async fn show_key(&self, organization: &OrganizationId, id: KeyId) -> Result<Key, EngineError> {
         let found = self.inner.store.find_key(organization, id).await?;
         found.ok_or(EngineError::NotFound("secret key"))
+    }
+
+    /// One key of an organization with its secrets, newest first.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn show_key_whole(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+    ) -> Result<(Key, Vec<ShownSecret>), EngineError> {
+        let found = self.inner.store.find_whole_key(organization, id).await?;
+        let stored = found.ok_or(EngineError::NotFound("secret key"))?;
+        let secrets = stored.secrets.iter().map(ShownSecret::of).collect();
+        Ok((stored.key, secrets))
     }
 
     /// Keys of an organization, after a position, in the order of their ids.

@@ -273,6 +273,14 @@ impl From<EngineError> for Problem {
             EngineError::Invalid(errors) => Self::invalid(errors),
             EngineError::Conflict(why) => Self::new(RequestCode::Conflict, why),
             EngineError::Stale { current_version } => Self::version_mismatch(current_version),
+            EngineError::InProgress => Self::new(
+                RequestCode::InProgress,
+                "the first request with this Idempotency-Key is still under way; repeat yours in a moment",
+            ),
+            EngineError::OtherRequest => Self::new(
+                RequestCode::IdempotencyMismatch,
+                "this Idempotency-Key was sent with another request; nothing was changed",
+            ),
             EngineError::Forbidden(why) => Self::new(RequestCode::Forbidden, why),
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::OutcomeUnknown => kept(Self::new(

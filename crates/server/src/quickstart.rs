@@ -18,6 +18,7 @@ use keyward_core::new_key::KeyDraft;
 use keyward_core::operation::Operation;
 use keyward_core::record::Actor;
 use keyward_core::resource::ResourceType;
+use keyward_core::rotation::ScheduleChoice;
 use keyward_core::scope::ScopeSet;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_engine::Engine;
@@ -111,6 +112,8 @@ async fn begin(engine: &Engine) -> Result<Begun> {
         scopes: ScopeSet::ALL,
         permission: Permission::Full,
         conditions: Conditions::NONE,
+        tags: Vec::new(),
+        schedule: ScheduleChoice::Proposed,
     };
     let created = engine
         .create_key(context, organization.clone(), draft)

@@ -15,6 +15,7 @@ use keyward_core::rule::Rule;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::Sealed;
 use keyward_core::state::{DeleteReason, KeyState, PauseReason, SecretLife};
+use keyward_core::tag::Tags;
 use keyward_core::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
@@ -23,8 +24,8 @@ use crate::error::StoreError;
 
 const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reason, k.deleted_at, k.scopes, k.level, \
     k.rules, k.conditions, k.name, k.description, k.environment, k.created_by, k.created_at, k.updated_at, \
-    o.state AS organization_state, s.number, s.life, s.valid_until, s.keyring_version, s.sealed, s.hint, \
-    s.created_at AS secret_created_at, \
+    k.tags, k.rotate_every_ms, k.rotated_at, o.state AS organization_state, s.number, s.life, s.valid_until, s.grace_ms, s.keyring_version, \
+    s.sealed, s.hint, s.created_at AS secret_created_at, s.ended_at, \
     EXISTS (SELECT 1 FROM secret e WHERE e.key_id = k.id AND e.life = 'ended') AS has_ended_secrets";
 const SOURCE: &str = "FROM secret_key k JOIN organization o ON o.id = k.organization_id \
     LEFT JOIN secret s ON s.key_id = k.id";
@@ -32,20 +33,24 @@ const SOURCE: &str = "FROM secret_key k JOIN organization o ON o.id = k.organiza
 const LOCK: &str =
     "UPDATE secret_key SET version = version WHERE organization_id = $1 AND id = $2 RETURNING version";
 const INSERT_KEY: &str = "INSERT INTO secret_key (organization_id, id, version, state, state_reason, deleted_at, \
-    scopes, level, rules, conditions, name, description, environment, created_by, created_at, updated_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    scopes, level, rules, conditions, name, description, environment, created_by, created_at, updated_at, tags, \
+    search, expires_at, rotate_every_ms, rotated_at, rotation_due_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 const UPDATE_KEY: &str = "UPDATE secret_key SET version = $4, state = $5, state_reason = $6, deleted_at = $7, \
-    scopes = $8, level = $9, rules = $10, conditions = $11, updated_at = $12 \
+    scopes = $8, level = $9, rules = $10, conditions = $11, updated_at = $12, name = $13, description = $14, \
+    environment = $15, tags = $16, search = $17, expires_at = $18, rotate_every_ms = $19, rotated_at = $20, \
+    due_told = CASE WHEN rotation_due_at = $21 THEN due_told ELSE 0 END, rotation_due_at = $21 \
     WHERE organization_id = $1 AND id = $2 AND version = $3";
-const INSERT_SECRET: &str = "INSERT INTO secret (key_id, number, life, valid_until, keyring_version, sealed, hint, \
-    created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const UPDATE_SECRET: &str = "UPDATE secret SET life = $3, valid_until = $4, keyring_version = $5, sealed = $6 \
-    WHERE key_id = $1 AND number = $2";
+const INSERT_SECRET: &str = "INSERT INTO secret (key_id, number, life, valid_until, grace_ms, keyring_version, \
+    sealed, hint, created_at, ended_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const UPDATE_SECRET: &str = "UPDATE secret SET life = $3, valid_until = $4, grace_ms = $5, keyring_version = $6, \
+    sealed = $7, ended_at = $8 WHERE key_id = $1 AND number = $2";
 const MAKE_READABLE: &str = "UPDATE secret_key SET state = 'paused', state_reason = 'requested', deleted_at = NULL, \
     scopes = 1, level = 'read_only', rules = '[]', conditions = $3, name = 'unreadable', environment = NULL, \
-    created_by = 'system' WHERE organization_id = $1 AND id = $2";
-const WIPE_SECRETS: &str = "UPDATE secret SET life = 'current', valid_until = NULL, keyring_version = $2, sealed = $3 \
+    created_by = 'system', tags = '[]', search = 'unreadable', expires_at = NULL WHERE organization_id = $1 AND id = $2";
+const WIPE_SECRETS: &str = "UPDATE secret SET life = 'current', valid_until = NULL, grace_ms = NULL, keyring_version = $2, sealed = $3 \
     WHERE key_id = $1";
+const REMOVE_SECRET: &str = "DELETE FROM secret WHERE key_id = $1 AND number = $2";
 const CONFIRM: &str = "SELECT version FROM secret_key WHERE organization_id = $1 AND id = $2";
 const LIST_BY_STATE: &str = "SELECT organization_id, id FROM secret_key \
     WHERE state = $1 AND (state_reason = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4";
@@ -67,6 +72,8 @@ pub struct StoredSecret {
     pub hint: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it was ended; `None` while it lives.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A key with secrets, as they stood in one moment.
@@ -100,14 +107,19 @@ struct KeyRow {
     created_by: String,
     created_at: i64,
     updated_at: i64,
+    tags: String,
+    rotate_every_ms: Option<i64>,
+    rotated_at: Option<i64>,
     organization_state: String,
     number: Option<i64>,
     life: Option<String>,
     valid_until: Option<i64>,
+    grace_ms: Option<i64>,
     keyring_version: Option<i64>,
     sealed: Option<Vec<u8>>,
     hint: Option<String>,
     secret_created_at: Option<i64>,
+    ended_at: Option<i64>,
     has_ended_secrets: bool,
 }
 
@@ -151,6 +163,20 @@ impl Store {
         let rows = on_read!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(sql))
             .bind(organization.as_str()).bind(id.as_str()).fetch_all(on).await)?;
         Ok(first_key(rows)?.map(|stored| stored.key))
+    }
+
+    /// One key of an organization with all its secrets, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_whole_key(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+    ) -> Result<Option<StoredKey>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(whole_sql()))
+            .bind(organization.as_str()).bind(id.as_str()).fetch_all(on).await)?;
+        first_key(rows)
     }
 
     /// Keys of an organization after an id, in the order of their ids.
@@ -250,10 +276,7 @@ impl Tx {
         if locked.is_none() {
             return Ok(None);
         }
-        let sql = format!(
-            "SELECT {COLUMNS} {SOURCE} WHERE k.organization_id = $1 AND k.id = $2 ORDER BY s.number DESC"
-        );
-        let rows = in_tx!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(sql))
+        let rows = in_tx!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(whole_sql()))
             .bind(organization.as_str()).bind(id.as_str()).fetch_all(on).await)?;
         first_key(rows)
     }
@@ -316,36 +339,62 @@ impl Tx {
             .bind(key.created_by.to_string())
             .bind(key.created_at.as_unix_ms())
             .bind(key.updated_at.as_unix_ms())
+            .bind(tags_json(key))
+            .bind(search_text(key))
+            .bind(record.conditions.expires_at.map(Timestamp::as_unix_ms))
+            .bind(key.rotate_every_ms)
+            .bind(key.rotated_at.map(Timestamp::as_unix_ms))
+            .bind(key.rotation_due_at().map(Timestamp::as_unix_ms))
             .execute(on)
             .await
             .map(drop))?;
-        let (life, valid_until) = life_columns(secret.life);
+        self.insert_secret(record.id, secret).await
+    }
+
+    /// Inserts a secret of a key that exists.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn insert_secret(&mut self, id: KeyId, secret: &StoredSecret) -> Result<(), StoreError> {
+        let life = LifeColumns::of(secret.life);
         in_tx!(self, on => sqlx::query(INSERT_SECRET)
-            .bind(record.id.as_str())
+            .bind(id.as_str())
             .bind(secret.number)
-            .bind(life)
-            .bind(valid_until)
+            .bind(life.name)
+            .bind(life.valid_until)
+            .bind(life.grace_ms)
             .bind(i64::from(secret.sealed.keyring_version))
             .bind(&secret.sealed.bytes)
             .bind(&secret.hint)
             .bind(secret.created_at.as_unix_ms())
+            .bind(secret.ended_at.map(Timestamp::as_unix_ms))
             .execute(on)
             .await
             .map(drop))?;
         Ok(())
     }
 
-    /// Replaces what decides about a key and the seals of its secrets, expecting version `was`.
+    /// Removes an ended secret that is not kept any longer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_secret(&mut self, id: KeyId, number: i64) -> Result<(), StoreError> {
+        in_tx!(self, on => sqlx::query(REMOVE_SECRET)
+            .bind(id.as_str()).bind(number).execute(on).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Replaces everything that can change about a key, and the seals of its secrets, expecting version `was`.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if the key was not at that version: the caller held its lock, so this can't be.
     pub async fn update_key(
         &mut self,
-        record: &KeyRecord,
+        key: &Key,
         was: i64,
         secrets: &[StoredSecret],
-        now: Timestamp,
     ) -> Result<(), StoreError> {
+        let record = &key.record;
         let (reason, deleted_at) = state_columns(record.state);
         let changed = in_tx!(self, on => sqlx::query(UPDATE_KEY)
             .bind(record.organization_id.as_str())
@@ -359,7 +408,16 @@ impl Tx {
             .bind(record.access.permission().level().name())
             .bind(rules_json(record))
             .bind(conditions_json(record))
-            .bind(now.as_unix_ms())
+            .bind(key.updated_at.as_unix_ms())
+            .bind(key.name.as_str())
+            .bind(&key.description)
+            .bind(key.environment.map(Environment::name))
+            .bind(tags_json(key))
+            .bind(search_text(key))
+            .bind(record.conditions.expires_at.map(Timestamp::as_unix_ms))
+            .bind(key.rotate_every_ms)
+            .bind(key.rotated_at.map(Timestamp::as_unix_ms))
+            .bind(key.rotation_due_at().map(Timestamp::as_unix_ms))
             .execute(on)
             .await
             .map(|done| done.rows_affected()))?;
@@ -377,14 +435,16 @@ impl Tx {
     /// [`StoreError`].
     pub async fn update_seals(&mut self, id: KeyId, secrets: &[StoredSecret]) -> Result<(), StoreError> {
         for secret in secrets {
-            let (life, valid_until) = life_columns(secret.life);
+            let life = LifeColumns::of(secret.life);
             let changed = in_tx!(self, on => sqlx::query(UPDATE_SECRET)
                 .bind(id.as_str())
                 .bind(secret.number)
-                .bind(life)
-                .bind(valid_until)
+                .bind(life.name)
+                .bind(life.valid_until)
+                .bind(life.grace_ms)
                 .bind(i64::from(secret.sealed.keyring_version))
                 .bind(&secret.sealed.bytes)
+                .bind(secret.ended_at.map(Timestamp::as_unix_ms))
                 .execute(on)
                 .await
                 .map(|done| done.rows_affected()))?;
@@ -423,6 +483,10 @@ impl Tx {
 
 fn live_sql() -> String {
     format!("SELECT {COLUMNS} {SOURCE} AND s.life <> 'ended' WHERE k.id = $1 ORDER BY s.number DESC")
+}
+
+fn whole_sql() -> String {
+    format!("SELECT {COLUMNS} {SOURCE} WHERE k.organization_id = $1 AND k.id = $2 ORDER BY s.number DESC")
 }
 
 fn list_sql() -> String {
@@ -491,6 +555,9 @@ fn key_of(row: KeyRow, hint: String) -> Result<Key, StoreError> {
         created_by: readable(row.created_by.parse::<Actor>(), "creator")?,
         created_at: Timestamp::from_unix_ms(row.created_at),
         updated_at: Timestamp::from_unix_ms(row.updated_at),
+        tags: readable(serde_json::from_str::<Tags>(&row.tags), "tags")?,
+        rotate_every_ms: row.rotate_every_ms,
+        rotated_at: row.rotated_at.map(Timestamp::from_unix_ms),
         hint,
     })
 }
@@ -498,10 +565,12 @@ fn key_of(row: KeyRow, hint: String) -> Result<Key, StoreError> {
 fn secret_of(row: &mut KeyRow) -> Result<Option<StoredSecret>, StoreError> {
     let Some(number) = row.number else { return Ok(None) };
     let unreadable = || StoreError::Unreadable { what: "secret" };
-    let life = match (row.life.as_deref(), row.valid_until) {
-        (Some("current"), None) => SecretLife::Current,
-        (Some("until"), Some(end)) => SecretLife::Until(Timestamp::from_unix_ms(end)),
-        (Some("ended"), _) => SecretLife::Ended,
+    let ends_at = row.valid_until.map(Timestamp::from_unix_ms);
+    let life = match (row.life.as_deref(), ends_at, row.grace_ms) {
+        (Some("current"), None, None) => SecretLife::Current,
+        (Some("until"), Some(end), None) => SecretLife::Until(end),
+        (Some("pending"), Some(until), Some(grace_ms)) => SecretLife::Pending { until, grace_ms },
+        (Some("ended"), _, None) => SecretLife::Ended,
         _ => return Err(unreadable()),
     };
     let keyring_version = row
@@ -518,6 +587,7 @@ fn secret_of(row: &mut KeyRow) -> Result<Option<StoredSecret>, StoreError> {
         sealed,
         hint: row.hint.take().unwrap_or_default(),
         created_at: Timestamp::from_unix_ms(row.secret_created_at.ok_or_else(unreadable)?),
+        ended_at: row.ended_at.map(Timestamp::from_unix_ms),
     }))
 }
 
@@ -546,11 +616,23 @@ fn state_columns(state: KeyState) -> (Option<&'static str>, Option<i64>) {
     (state.reason(), deleted_at)
 }
 
-fn life_columns(life: SecretLife) -> (&'static str, Option<i64>) {
-    match life {
-        SecretLife::Current => ("current", None),
-        SecretLife::Until(end) => ("until", Some(end.as_unix_ms())),
-        SecretLife::Ended => ("ended", None),
+/// A secret's life as it is stored.
+struct LifeColumns {
+    name: &'static str,
+    valid_until: Option<i64>,
+    grace_ms: Option<i64>,
+}
+
+impl LifeColumns {
+    fn of(life: SecretLife) -> Self {
+        Self {
+            name: life.name(),
+            valid_until: life.ends_at().map(Timestamp::as_unix_ms),
+            grace_ms: match life {
+                SecretLife::Pending { grace_ms, .. } => Some(grace_ms),
+                SecretLife::Current | SecretLife::Until(_) | SecretLife::Ended => None,
+            },
+        }
     }
 }
 
@@ -579,6 +661,15 @@ fn conditions_json(record: &KeyRecord) -> String {
     serde_json::to_string(&record.conditions).unwrap_or_else(|_| "unwritable".to_owned())
 }
 
+fn tags_json(key: &Key) -> String {
+    serde_json::to_string(&key.tags).unwrap_or_else(|_| "unwritable".to_owned())
+}
+
+/// What a search looks through. The name comes first, so that this sorts as the name does, whatever its capitals.
+fn search_text(key: &Key) -> String {
+    format!("{}\n{}", key.name, key.description).to_lowercase()
+}
+
 fn id_pair((organization, id): (String, String)) -> Result<(OrganizationId, KeyId), StoreError> {
     Ok((
         readable(organization.parse(), "organization id")?,
@@ -588,6 +679,21 @@ fn id_pair((organization, id): (String, String)) -> Result<(OrganizationId, KeyI
 
 fn readable<T, E>(result: Result<T, E>, what: &'static str) -> Result<T, StoreError> {
     result.map_err(|_| StoreError::Unreadable { what })
+}
+
+/// How the database would carry out a statement, as lines.
+#[cfg(test)]
+pub(crate) async fn plan_of(place: &keyward_testkit::engine::Place, sql: &str) -> String {
+    let lines = match place.kind() {
+        keyward_testkit::engine::Kind::Sqlite => place.texts(&[&format!("EXPLAIN QUERY PLAN {sql}")]).await,
+        // The tables are empty, so that the planner would rather read them whole.
+        keyward_testkit::engine::Kind::Postgres => {
+            place
+                .texts(&["SET enable_seqscan = off", &format!("EXPLAIN {sql}")])
+                .await
+        }
+    };
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -617,19 +723,6 @@ mod tests {
             );
             assert!(!plan.contains("Seq Scan") && !plan.contains("SCAN "), "{plan}");
         }
-    }
-
-    async fn plan_of(place: &Place, sql: &str) -> String {
-        let lines = match place.kind() {
-            Kind::Sqlite => place.texts(&[&format!("EXPLAIN QUERY PLAN {sql}")]).await,
-            // The tables are empty, so that the planner would rather read them whole.
-            Kind::Postgres => {
-                place
-                    .texts(&["SET enable_seqscan = off", &format!("EXPLAIN {sql}")])
-                    .await
-            }
-        };
-        lines.join("\n")
     }
 
     on_both_databases!(the_hot_queries_use_indexes);

@@ -3,6 +3,7 @@
 //! sqlx takes a lock while it migrates (an advisory lock on PostgreSQL, the write transaction on SQLite), so two
 //! starts at once are safe.
 
+use keyward_core::condition::Conditions;
 use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -17,11 +18,17 @@ static MIGRATIONS: Migrator = {
 };
 
 /// What this binary writes; compared with what the database asks for.
-pub const SCHEMA_LEVEL: i64 = 1;
-/// The oldest binary that can use a database migrated by this one.
-pub const SCHEMA_OLDEST_BINARY: i64 = 1;
+pub const SCHEMA_LEVEL: i64 = 2;
+/// The oldest binary that can use a database migrated by this one: level 1 does not know rate limits, and would let pass what
+/// they hold back.
+pub const SCHEMA_OLDEST_BINARY: i64 = 2;
 
 const OLDEST_BINARY_SETTING: &str = "schema.oldest_binary";
+
+const EXPIRIES_FILLED: &str = "schema.expiries_filled";
+const LIST_CONDITIONS: &str = "SELECT organization_id, id, conditions FROM secret_key \
+    WHERE expires_at IS NULL AND conditions LIKE '%expires_at%'";
+const FILL_EXPIRY: &str = "UPDATE secret_key SET expires_at = $3 WHERE organization_id = $1 AND id = $2";
 
 const HAS_TABLES_SQLITE: &str =
     "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'setting'";
@@ -75,6 +82,29 @@ impl Store {
             self.put_setting(OLDEST_BINARY_SETTING, &SCHEMA_OLDEST_BINARY.to_string())
                 .await?;
         }
-        Ok(())
+        self.fill_expiries().await
+    }
+
+    /// Repeats the expiry of keys that an older binary made in its column, once.
+    async fn fill_expiries(&self) -> Result<(), StoreError> {
+        if self.setting(EXPIRIES_FILLED).await?.is_some() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let rows = in_tx!(tx, on =>
+            sqlx::query_as::<_, (String, String, String)>(LIST_CONDITIONS).fetch_all(on).await)?;
+        for (organization, id, conditions) in rows {
+            // What can't be read here can't be read by a verify either, which says so.
+            let Ok(conditions) = serde_json::from_str::<Conditions>(&conditions) else {
+                continue;
+            };
+            let Some(end) = conditions.expires_at else {
+                continue;
+            };
+            in_tx!(tx, on => sqlx::query(FILL_EXPIRY)
+                .bind(&organization).bind(&id).bind(end.as_unix_ms()).execute(on).await.map(drop))?;
+        }
+        tx.commit().await?;
+        self.put_setting(EXPIRIES_FILLED, "yes").await
     }
 }

@@ -16,6 +16,7 @@ use keyward_core::new_key::KeyDraft;
 use keyward_core::operation::Operation;
 use keyward_core::record::Actor;
 use keyward_core::refusal::{Code, Refusal};
+use keyward_core::rotation::ScheduleChoice;
 use keyward_core::scope::ScopeSet;
 use keyward_core::state::DeleteReason;
 use keyward_engine::clock::{Clock as _, SystemRandom};
@@ -379,6 +380,8 @@ pub fn draft(scopes: ScopeSet, permission: Permission) -> KeyDraft {
         scopes,
         permission,
         conditions: Conditions::NONE,
+        tags: Vec::new(),
+        schedule: ScheduleChoice::Proposed,
     }
 }
 

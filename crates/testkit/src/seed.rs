@@ -23,6 +23,7 @@ use keyward_core::scope::{Scope, ScopeSet};
 use keyward_core::seal::seal;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::{KeyState, SecretLife};
+use keyward_core::tag::Tags;
 use keyward_core::time::{DAY_MS, Timestamp};
 use keyward_store::keys::StoredSecret;
 use keyward_store::organizations::Organization;
@@ -194,6 +195,7 @@ fn with_secret(
         .expect("a digest can be sealed"),
         hint: text.hint().to_string(),
         created_at: CREATED_AT,
+        ended_at: None,
     };
     let key = Key {
         record,
@@ -205,6 +207,9 @@ fn with_secret(
         created_by: Actor::LocalAdministrator,
         created_at: CREATED_AT,
         updated_at: CREATED_AT,
+        tags: Tags::NONE,
+        rotate_every_ms: None,
+        rotated_at: None,
         hint: secret.hint.clone(),
     };
     (key, secret)

@@ -432,11 +432,18 @@ fn a_key_begins_at_the_very_millisecond_of_not_before() {
 
 #[test]
 fn an_old_secret_ends_at_the_very_millisecond_of_its_overlap() {
-    let life = SecretLife::Until(NOW);
-    let at = |now| identify(&record(), life, OrganizationState::Open, now);
-    assert_eq!(at(NOW.plus_ms(-1)), Ok(()));
-    assert_eq!(at(NOW), Err(Refusal::KeySuperseded));
-    assert_eq!(at(Timestamp::from_unix_ms(i64::MAX)), Err(Refusal::KeySuperseded));
+    for life in [
+        SecretLife::Until(NOW),
+        SecretLife::Pending {
+            until: NOW,
+            grace_ms: 1,
+        },
+    ] {
+        let at = |now| identify(&record(), life, OrganizationState::Open, now);
+        assert_eq!(at(NOW.plus_ms(-1)), Ok(()), "the last moment");
+        assert_eq!(at(NOW), Err(Refusal::KeySuperseded));
+        assert_eq!(at(Timestamp::from_unix_ms(i64::MAX)), Err(Refusal::KeySuperseded));
+    }
     let ended = identify(
         &record(),
         SecretLife::Ended,
@@ -651,7 +658,7 @@ proptest! {
         let is_dead = record.state != KeyState::Active
             || conditions.expires_at.is_some_and(|end| end <= now)
             || conditions.not_before.is_some_and(|from| from > now)
-            || matches!(life, SecretLife::Until(end) if end <= now)
+            || matches!(life, SecretLife::Until(end) | SecretLife::Pending { until: end, .. } if end <= now)
             || life == SecretLife::Ended;
         let mut purposes = vec![Purpose::Identify];
         for operation in Operation::ALL {

@@ -7,12 +7,13 @@ use keyward_core::ids::KeyId;
 use keyward_core::keyring::Keyring;
 use keyward_core::operation::{Family, Operation};
 use keyward_core::random::{RandomSource, RandomUnavailable};
-use keyward_core::record::KeyRecord;
+use keyward_core::record::{Actor, Key, KeyRecord};
 use keyward_core::resource::{Resource, ResourceType};
 use keyward_core::rule::{OperationPattern, ResourcePattern, Rule};
 use keyward_core::scope::ScopeSet;
 use keyward_core::state::{DeleteReason, KeyState, PauseReason, SecretLife};
-use keyward_core::time::Timestamp;
+use keyward_core::tag::Tags;
+use keyward_core::time::{DAY_MS, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -60,6 +61,24 @@ pub(crate) fn record() -> KeyRecord {
         state: KeyState::Active,
         access: Access::UNNARROWED,
         conditions: Conditions::NONE,
+    }
+}
+
+/// The key of [`record`], made by the operator a day ago.
+pub(crate) fn key() -> Key {
+    let created_at = NOW.plus_ms(-DAY_MS);
+    Key {
+        record: record(),
+        name: "A key".parse().unwrap(),
+        description: String::new(),
+        environment: None,
+        created_by: Actor::LocalAdministrator,
+        created_at,
+        updated_at: created_at,
+        tags: Tags::NONE,
+        rotate_every_ms: None,
+        rotated_at: None,
+        hint: "dtvi_MDEyMz...x7Qw".to_owned(),
     }
 }
 
@@ -206,6 +225,7 @@ pub(crate) fn any_life() -> impl Strategy<Value = SecretLife> {
     prop_oneof![
         3 => Just(SecretLife::Current),
         1 => any_moment().prop_map(SecretLife::Until),
+        1 => (any_moment(), 1_i64..3).prop_map(|(until, grace_ms)| SecretLife::Pending { until, grace_ms }),
         1 => Just(SecretLife::Ended),
     ]
 }

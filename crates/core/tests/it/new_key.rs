@@ -4,13 +4,16 @@ use keyward_core::access::Permission;
 use keyward_core::condition::{AddressRule, Conditions, MAX_NETWORKS, RateLimit};
 use keyward_core::environment::Environment;
 use keyward_core::new_key::{CreationPolicy, KeyDraft, MAX_DESCRIPTION, NewKey};
+use keyward_core::rotation::{RotationPolicy, ScheduleChoice};
 use keyward_core::scope::ScopeSet;
+use keyward_core::tag::MAX_TAGS;
 use keyward_core::time::{DAY_MS, HOUR_MS, Timestamp};
 
 use crate::given::{NOW, only};
 
 const OPEN: CreationPolicy = CreationPolicy {
     max_lifetime_ms: None,
+    rotation: RotationPolicy::NONE,
 };
 
 fn draft() -> KeyDraft {
@@ -21,6 +24,8 @@ fn draft() -> KeyDraft {
         scopes: ScopeSet::ALL,
         permission: Permission::Full,
         conditions: Conditions::NONE,
+        tags: Vec::new(),
+        schedule: ScheduleChoice::Proposed,
     }
 }
 
@@ -71,15 +76,21 @@ fn every_problem_is_reported_at_once() {
                 per_ms: 1,
             }),
         },
+        tags: (0..=MAX_TAGS)
+            .map(|number| format!("t{number}").parse().unwrap())
+            .collect(),
+        schedule: ScheduleChoice::Every(0),
     };
     let found = fields(draft);
     let expected = [
         "name",
         "description",
-        "expires_at",
         "not_before",
         "allowed_addresses",
         "rate_limit",
+        "expires_at",
+        "tags",
+        "rotate_every",
         "scopes",
         "rules",
     ];
@@ -190,6 +201,7 @@ fn a_key_begins_before_it_ends() {
 fn the_organizations_longest_life_is_kept_to_the_millisecond_and_named() {
     let policy = CreationPolicy {
         max_lifetime_ms: Some(90 * DAY_MS),
+        rotation: RotationPolicy::NONE,
     };
     let with_end = |end| {
         with_conditions(Conditions {
@@ -209,6 +221,7 @@ fn the_organizations_longest_life_is_kept_to_the_millisecond_and_named() {
 
     let hours = CreationPolicy {
         max_lifetime_ms: Some(12 * HOUR_MS),
+        rotation: RotationPolicy::NONE,
     };
     assert_eq!(
         problems(with_end(None), hours)[0].1,

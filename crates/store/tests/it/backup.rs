@@ -1,7 +1,9 @@
+use keyward_store::schema::SCHEMA_LEVEL;
 use keyward_store::{Store, StoreError, backup};
 use keyward_testkit::clock::START;
 use keyward_testkit::engine::{Kind, Place};
 use keyward_testkit::on_both_databases;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{dataset, event, key, organization, with_organization};
 
@@ -117,9 +119,56 @@ async fn a_damaged_backup_is_refused(kind: Kind) {
             "{foreign:?}"
         );
     }
-    let later = original.replacen("\"schema\":1", "\"schema\":2", 1);
+    let later = original.replacen(&format!("\"schema\":{SCHEMA_LEVEL}"), "\"schema\":99", 1);
     assert!(refusal(load(&empty, &later).await).contains("later Keyward"));
     assert!(empty.is_empty().await.unwrap(), "nothing of all this stayed");
+}
+
+/// The rows as a binary of schema level 1 would have written them: without the columns that came later.
+fn as_of_level_1(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text
+        .lines()
+        .filter(|line| !line.contains("schema.expiries_filled"))
+    {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if line.get("schema").is_some() {
+            line["schema"] = 1.into();
+        }
+        let columns = match line["t"].as_str() {
+            Some("secret_key") => 16,
+            Some("secret") => 8,
+            _ => usize::MAX,
+        };
+        if let Some(row) = line.get_mut("r").and_then(|row| row.as_array_mut()) {
+            row.truncate(columns);
+        }
+        lines.push(line.to_string());
+    }
+    let _ = lines.pop();
+    let rows = lines.len() - 1;
+    let body = lines.join("\n") + "\n";
+    let hash = keyward_core::audit::hex(&Sha256::digest(body.as_bytes()));
+    format!("{body}{}\n", serde_json::json!({"rows": rows, "sha256": hash}))
+}
+
+async fn a_backup_of_an_older_version_is_taken(kind: Kind) {
+    let (_place, store) = filled(kind).await;
+    let older = as_of_level_1(&dump(&store).await);
+    let place = Place::new(kind);
+    let other = place.store().await;
+    load(&other, &older).await.unwrap();
+    // The next start fills what an index needs from what the rows hold.
+    other.migrate().await.unwrap();
+    let end = "SELECT CAST(expires_at AS TEXT) FROM secret_key WHERE expires_at IS NOT NULL";
+    assert!(!place.texts(&[end]).await.is_empty());
+    let current =
+        as_of_level_1(&dump(&store).await).replacen("\"schema\":1", &format!("\"schema\":{SCHEMA_LEVEL}"), 1);
+    let mut tx = other.begin().await.unwrap();
+    assert!(
+        refusal(tx.load(&mut current.as_bytes()).await).contains("does not fit"),
+        "a row of this version is whole"
+    );
 }
 
 async fn a_backup_is_of_one_moment(kind: Kind) {
@@ -169,6 +218,7 @@ async fn a_backup_is_of_one_moment(kind: Kind) {
 
 on_both_databases!(
     a_backup_goes_through_both_databases_unchanged,
+    a_backup_of_an_older_version_is_taken,
     a_damaged_backup_is_refused,
     a_backup_is_of_one_moment,
 );

@@ -1,5 +1,6 @@
 use keyward_core::record::KeyRecord;
 use keyward_core::state::{DeleteReason, KeyState, PauseReason, SecretLife};
+use keyward_core::tag::Tags;
 use keyward_store::StoreError;
 use keyward_testkit::clock::START;
 use keyward_testkit::engine::{Kind, Place};
@@ -61,13 +62,17 @@ async fn an_update_is_seen_whole_or_not_at_all(kind: Kind) {
             reason: DeleteReason::Unused,
             at: START,
         };
-        let record = KeyRecord {
+        let mut key = found.key.clone();
+        key.record = KeyRecord {
             state,
             version: 2,
-            ..found.key.record.clone()
+            ..key.record
         };
+        key.tags = Tags::try_from(vec!["team:a".parse().unwrap()]).unwrap();
+        key.rotate_every_ms = Some(5);
+        key.rotated_at = Some(START);
         found.secrets[0].life = SecretLife::Until(START);
-        tx.update_key(&record, 1, &found.secrets, START).await.unwrap();
+        tx.update_key(&key, 1, &found.secrets).await.unwrap();
         let before = store.find_key(&organization, key_id(1)).await.unwrap().unwrap();
         assert_eq!(before.record.version, 1, "nobody reads what is not committed");
         match end {
@@ -85,9 +90,14 @@ async fn an_update_is_seen_whole_or_not_at_all(kind: Kind) {
         }
     );
     assert_eq!(after.secrets[0].life, SecretLife::Until(START));
+    assert_eq!(after.key.tags.iter().count(), 1);
+    assert_eq!(
+        (after.key.rotate_every_ms, after.key.rotated_at),
+        (Some(5), Some(START))
+    );
 
     let mut tx = store.begin().await.unwrap();
-    let stale = tx.update_key(&after.key.record, 1, &[], START).await;
+    let stale = tx.update_key(&after.key, 1, &[]).await;
     assert!(
         matches!(stale, Err(StoreError::Unreadable { .. })),
         "at another version nothing is written"
@@ -195,11 +205,9 @@ async fn a_confirmed_version_stays_until_the_transaction_ends(kind: Kind) {
         async move {
             let mut tx = store.begin().await.unwrap();
             tx.lock_key(&organization, key_id(1)).await.unwrap();
-            let record = KeyRecord {
-                version: 2,
-                ..found.record
-            };
-            tx.update_key(&record, 1, &[], START).await.unwrap();
+            let mut key = found;
+            key.record.version = 2;
+            tx.update_key(&key, 1, &[]).await.unwrap();
             tx.commit().await.unwrap();
         }
     });

@@ -24,7 +24,7 @@ async fn a_database_says_whether_it_was_ever_migrated(kind: Kind) {
 async fn a_database_of_a_later_binary_is_refused(kind: Kind) {
     let place = Place::new(kind);
     let store = place.store().await;
-    store.put_setting("schema.oldest_binary", "2").await.unwrap();
+    store.put_setting("schema.oldest_binary", "3").await.unwrap();
     let refused = store.migrate().await.unwrap_err();
     assert!(
         matches!(&refused, StoreError::Schema(text) if text.contains("start the newer binary")),

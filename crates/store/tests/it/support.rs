@@ -13,6 +13,7 @@ use keyward_core::rule::Rule;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::Sealed;
 use keyward_core::state::{KeyState, SecretLife};
+use keyward_core::tag::Tags;
 use keyward_store::Store;
 use keyward_store::datasets::Dataset;
 use keyward_store::keys::StoredSecret;
@@ -68,6 +69,7 @@ pub(crate) fn key(organization: &OrganizationId, number: u32) -> (Key, StoredSec
         },
         hint: "dtvi_MDl1MD...x7Qw".to_owned(),
         created_at: START,
+        ended_at: None,
     };
     let key = Key {
         record,
@@ -77,6 +79,9 @@ pub(crate) fn key(organization: &OrganizationId, number: u32) -> (Key, StoredSec
         created_by: Actor::LocalAdministrator,
         created_at: START,
         updated_at: START,
+        tags: Tags::NONE,
+        rotate_every_ms: None,
+        rotated_at: None,
         hint: secret.hint.clone(),
     };
     (key, secret)

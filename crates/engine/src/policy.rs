@@ -1,0 +1,31 @@
+//! What an organization prescribes for its keys, read when a key is made or edited.
+
+use keyward_core::edit_key::Pickers;
+use keyward_core::ids::OrganizationId;
+use keyward_core::new_key::CreationPolicy;
+
+use crate::Engine;
+use crate::error::EngineError;
+
+impl Engine {
+    /// The policy for keys of an organization.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub(crate) async fn creation_policy(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<CreationPolicy, EngineError> {
+        self.show_organization(organization).await?;
+        Ok(CreationPolicy::default())
+    }
+
+    /// Whether the organization shows the pickers of scopes and level.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub(crate) async fn pickers(&self, organization: &OrganizationId) -> Result<Pickers, EngineError> {
+        self.show_organization(organization).await?;
+        Ok(Pickers::Shown)
+    }
+}

@@ -1,0 +1,122 @@
+//! What has to be done for keys because time went by: ending secrets, telling of due rotations, forgetting what is kept for minutes.
+//!
+//! Nothing here decides about a request: a secret whose time is over is refused by the decision at its millisecond, whether this
+//! ran or not. It is driven by a tick of the server ([`Engine::tend_keys_until_stopped`]); tests call [`Engine::tend_keys`].
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use keyward_core::idempotency::{OUTCOME_LIFE_MS, VALUE_LIFE_MS};
+use keyward_core::record::Actor;
+use keyward_core::rotation::DueStatus;
+use keyward_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
+use keyward_store::due::DueNotice;
+
+use crate::Engine;
+use crate::context::Context;
+use crate::error::EngineError;
+
+const TICK: Duration = Duration::from_secs(1);
+/// So many of each at a time; what is left comes with the next tick.
+const STEP: i64 = 200;
+/// A pending secret that was used in its last moment must not be dropped before that use is known.
+const LATE_USE_MS: i64 = 5 * SECOND_MS;
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tended {
+    /// Secrets that were ended.
+    pub ended_secrets: usize,
+    /// Notices of due rotations that went into the outbox.
+    pub notices: usize,
+}
+
+impl Engine {
+    /// Tends every second until the engine shuts down. To be run in a task of its own.
+    pub async fn tend_keys_until_stopped(&self, new_context: impl Fn() -> Context + Send) {
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            if !self.inner.right.is_held() {
+                continue;
+            }
+            if let Err(error) = self.tend_keys(&new_context()).await {
+                tracing::warn!(%error, "what time brings about could not be done; it is tried again");
+            }
+        }
+    }
+
+    /// Does once what is due now.
+    ///
+    /// # Errors
+    /// [`EngineError`]; what was done so far stays done, and the rest is found again.
+    pub async fn tend_keys(&self, context: &Context) -> Result<Tended, EngineError> {
+        let now = self.now();
+        let tended = Tended {
+            ended_secrets: self.end_secrets(context, now).await?,
+            notices: self.tell_due(now).await?,
+        };
+        // A write, so not at every tick.
+        let cleaned_at = self.inner.cleaned_at_ms.load(Ordering::Relaxed);
+        if now.as_unix_ms() >= cleaned_at.saturating_add(MINUTE_MS) {
+            self.inner
+                .store
+                .clean_outcomes(now.plus_ms(-VALUE_LIFE_MS), now.plus_ms(-OUTCOME_LIFE_MS))
+                .await?;
+            self.inner
+                .cleaned_at_ms
+                .store(now.as_unix_ms(), Ordering::Relaxed);
+        }
+        Ok(tended)
+    }
+
+    async fn end_secrets(&self, context: &Context, now: Timestamp) -> Result<usize, EngineError> {
+        let over = self
+            .inner
+            .store
+            .list_secrets_over(now.plus_ms(-LATE_USE_MS), STEP)
+            .await?;
+        let mut ended = 0;
+        for secret in over {
+            let context = Context::new(Actor::System, context.request_id.clone());
+            let id = secret.key_id;
+            match self
+                .end_overdue_secrets(context, secret.organization_id, id)
+                .await
+            {
+                Ok(written) => ended += usize::from(written.is_changed),
+                // It is refused as it is; others must not wait for it.
+                Err(error @ (EngineError::SealBroken | EngineError::NotFound(_))) => {
+                    tracing::warn!(key.id = %id, %error, "an old secret could not be ended");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn tell_due(&self, now: Timestamp) -> Result<usize, EngineError> {
+        let mut notices = 0;
+        for (status, urgency, kind) in [
+            (DueStatus::Overdue, 3, "key.rotation_overdue"),
+            (DueStatus::Due, 2, "key.rotation_due"),
+            (DueStatus::DueSoon, 1, "key.rotation_due_soon"),
+        ] {
+            let (_, Some(before)) = status.dates(now) else {
+                continue;
+            };
+            let untold = self.inner.store.list_untold((before, now), urgency, STEP).await?;
+            for one in untold {
+                let mut tx = self.inner.store.begin().await?;
+                let notice = DueNotice { urgency, kind };
+                if tx.tell_due(&one, notice, self.inner.right.epoch(), now).await? {
+                    tx.commit().await?;
+                    notices += 1;
+                }
+            }
+        }
+        Ok(notices)
+    }
+}

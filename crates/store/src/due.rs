@@ -1,0 +1,178 @@
+//! What time brings about: secrets whose end came, and rotations of which nobody was told yet that they are due.
+//!
+//! Both are found by an index on the moment, so that looking costs nothing while there is nothing. For the whole installation:
+//! no organization is bound.
+
+use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::time::Timestamp;
+
+use crate::backend::{Store, Tx};
+use crate::error::StoreError;
+
+const LIST_OVER: &str = "SELECT k.organization_id, k.id, s.number FROM secret s JOIN secret_key k ON k.id = s.key_id \
+    WHERE s.valid_until <= $1 AND s.life <> 'ended' AND k.state <> 'deleted' ORDER BY s.valid_until, k.id LIMIT $2";
+const LIST_UNTOLD: &str = "SELECT organization_id, id, rotation_due_at FROM secret_key \
+    WHERE rotation_due_at < $1 AND due_told < $2 AND state <> 'deleted' AND (expires_at IS NULL OR expires_at > $3) \
+    ORDER BY rotation_due_at, id LIMIT $4";
+const TELL: &str = "UPDATE secret_key SET due_told = $4 WHERE organization_id = $1 AND id = $2 AND rotation_due_at = $3 \
+    AND due_told < $4 AND state <> 'deleted'";
+const NEXT_CHANGE: &str =
+    "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
+const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id, kind, payload, created_at) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// A secret whose time is over, though it is stored as living.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretOver {
+    /// The key's organization.
+    pub organization_id: OrganizationId,
+    /// The key.
+    pub key_id: KeyId,
+    /// The secret's number.
+    pub number: i64,
+}
+
+/// A rotation that is due, or soon is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    /// The key's organization.
+    pub organization_id: OrganizationId,
+    /// The key.
+    pub key_id: KeyId,
+    /// When it is due.
+    pub due_at: Timestamp,
+}
+
+/// What is told of a rotation that is due.
+#[derive(Debug, Clone, Copy)]
+pub struct DueNotice {
+    /// How urgent it is: 1 soon, 2 due, 3 overdue.
+    pub urgency: i64,
+    /// The outbox event's kind.
+    pub kind: &'static str,
+}
+
+impl Store {
+    /// Living secrets of living keys whose time was over at `until`, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_secrets_over(
+        &self,
+        until: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<SecretOver>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, i64)>(LIST_OVER)
+            .bind(until.as_unix_ms()).bind(limit).fetch_all(on).await)?;
+        rows.into_iter()
+            .map(|(organization, key, number)| {
+                let (organization_id, key_id) = ids(&organization, &key)?;
+                Ok(SecretOver {
+                    organization_id,
+                    key_id,
+                    number,
+                })
+            })
+            .collect()
+    }
+
+    /// Keys that have not ended at `now`, whose rotation is due before `before`, and of whom nothing as urgent was told.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_untold(
+        &self,
+        (before, now): (Timestamp, Timestamp),
+        urgency: i64,
+        limit: i64,
+    ) -> Result<Vec<Untold>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, i64)>(LIST_UNTOLD)
+            .bind(before.as_unix_ms()).bind(urgency).bind(now.as_unix_ms()).bind(limit).fetch_all(on).await)?;
+        rows.into_iter()
+            .map(|(organization, key, due_at)| {
+                let (organization_id, key_id) = ids(&organization, &key)?;
+                Ok(Untold {
+                    organization_id,
+                    key_id,
+                    due_at: Timestamp::from_unix_ms(due_at),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Tx {
+    /// Puts a notice into the outbox, unless somebody rotated the key meanwhile or told it before; whether it was put.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then nothing may commit.
+    pub async fn tell_due(
+        &mut self,
+        untold: &Untold,
+        notice: DueNotice,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let organization = untold.organization_id.as_str();
+        let told = in_tx!(self, on => sqlx::query(TELL)
+            .bind(organization)
+            .bind(untold.key_id.as_str())
+            .bind(untold.due_at.as_unix_ms())
+            .bind(notice.urgency)
+            .execute(on)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if told == 0 {
+            return Ok(false);
+        }
+        let number = in_tx!(self, on =>
+            sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
+        .ok_or(StoreError::NotTheWriter)?;
+        let payload = format!("{{\"due_at_ms\":{}}}", untold.due_at.as_unix_ms());
+        in_tx!(self, on => sqlx::query(INSERT_OUTBOX)
+            .bind(number)
+            .bind(organization)
+            .bind(untold.key_id.as_str())
+            .bind(notice.kind)
+            .bind(payload)
+            .bind(now.as_unix_ms())
+            .execute(on)
+            .await
+            .map(drop))?;
+        Ok(true)
+    }
+}
+
+fn ids(organization: &str, key: &str) -> Result<(OrganizationId, KeyId), StoreError> {
+    let organization = organization.parse().map_err(|_| StoreError::Unreadable {
+        what: "organization id",
+    })?;
+    let key = key
+        .parse()
+        .map_err(|_| StoreError::Unreadable { what: "key id" })?;
+    Ok((organization, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use keyward_testkit::engine::{Kind, Place};
+    use keyward_testkit::on_both_databases;
+
+    use super::*;
+    use crate::keys::plan_of;
+
+    async fn looking_costs_nothing_while_there_is_nothing(kind: Kind) {
+        let place = Place::new(kind);
+        place.store().await.close().await;
+        let over = LIST_OVER.replace("$1", "5").replace("$2", "5");
+        let untold = ["$1", "$2", "$3", "$4"]
+            .iter()
+            .fold(LIST_UNTOLD.to_owned(), |sql, bind| sql.replace(bind, "5"));
+        for (sql, index) in [(over, "secret_by_end"), (untold, "secret_key_by_due")] {
+            let plan = plan_of(&place, &sql).await;
+            assert!(plan.contains(index), "{plan}");
+        }
+    }
+
+    on_both_databases!(looking_costs_nothing_while_there_is_nothing);
+}
