@@ -11,6 +11,9 @@ ALTER TABLE secret_key ADD COLUMN rotation_due_at BIGINT;
 ALTER TABLE secret_key ADD COLUMN due_told BIGINT NOT NULL DEFAULT 0;
 UPDATE secret_key SET search = LOWER(name);
 CREATE INDEX secret_key_by_due ON secret_key (rotation_due_at, id);
+-- What a list is sorted by.
+CREATE INDEX secret_key_by_creation ON secret_key (organization_id, created_at, id);
+CREATE INDEX secret_key_by_name ON secret_key (organization_id, search, id);
 
 -- Only of a pending secret: how long the other one stays after the first use of this one.
 ALTER TABLE secret ADD COLUMN grace_ms BIGINT;

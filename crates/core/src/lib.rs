@@ -18,6 +18,7 @@ pub mod field;
 pub mod idempotency;
 pub mod ids;
 pub mod key_digest;
+pub mod key_filter;
 pub mod key_text;
 pub mod keyring;
 pub mod level;

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::Access;
 use crate::canonical::Canonical;
 use crate::condition::{AddressRule, Conditions};
@@ -117,7 +119,8 @@ pub struct Key {
 }
 
 /// What a list shows as a key's state at a moment: the stored state, and what time makes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ShownState {
     /// Usable.
     Active,
@@ -222,7 +225,8 @@ impl fmt::Display for KeyName {
 }
 
 /// Who did something: a person, a key through the resource API, the operator on the machine, or Keyward itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Actor {
     /// A member of an organization.
     Person(PersonId),
@@ -260,5 +264,18 @@ impl FromStr for Actor {
             (_, Some(("key", id))) => id.parse().map(Self::Key).map_err(|_| ActorRefused),
             _ => Err(ActorRefused),
         }
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = ActorRefused;
+    fn try_from(text: String) -> Result<Self, ActorRefused> {
+        text.parse()
+    }
+}
+
+impl From<Actor> for String {
+    fn from(actor: Actor) -> Self {
+        actor.to_string()
     }
 }

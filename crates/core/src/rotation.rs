@@ -111,7 +111,8 @@ pub fn end_of_grace(first_used_at: Timestamp, grace_ms: i64, expires_at: Option<
 }
 
 /// How a key stands to its next rotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DueStatus {
     /// No date, or one far away.
     NotDue,

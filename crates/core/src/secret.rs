@@ -65,6 +65,13 @@ impl SecretKind for IdempotencyKeyKind {
     const NAME: &'static str = "IdempotencyKey";
 }
 
+/// The kind of a dry run's token: whoever has it can carry out what was shown.
+pub enum BulkTokenKind {}
+
+impl SecretKind for BulkTokenKind {
+    const NAME: &'static str = "BulkToken";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,7 +40,7 @@ impl Engine {
                 if record.state.is_deleted() && seals == Seals::Intact {
                     return Plan::Reached;
                 }
-                Plan::Change(deletion(stored, reason, now))
+                Plan::Change(Box::new(deletion(stored, reason, now)))
             },
         )
         .await

@@ -63,7 +63,7 @@ fn plan(
         return Plan::Reached;
     }
     match changes(key, &edited) {
-        Ok(detail) => Plan::Change(Change::of_key(edited, "key.edit", detail)),
+        Ok(detail) => Plan::Change(Box::new(Change::of_key(edited, "key.edit", detail))),
         Err(error) => Plan::Refuse(error.into()),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) enum Plan {
     /// The state that was asked for is there already; it is applied and confirmed all the same.
     Reached,
     /// Change it.
-    Change(Change),
+    Change(Box<Change>),
     /// It does not fit.
     Refuse(EngineError),
 }
@@ -263,7 +263,7 @@ impl Engine {
                 return Err(EngineError::SealBroken);
             }
             Plan::Reached => return Ok(self.apply(stored, false)),
-            Plan::Change(change) => change,
+            Plan::Change(change) => *change,
         };
         // Dropped at the end, so that a repetition of the request is told that this one runs.
         let (stored, mut beside) = self

@@ -77,7 +77,7 @@ impl Engine {
                         outcome,
                         first,
                     };
-                    Plan::Change(change)
+                    Plan::Change(Box::new(change))
                 },
             )
             .await?;

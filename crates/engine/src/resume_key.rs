@@ -77,7 +77,7 @@ pub(crate) fn state_change(stored: &StoredKey, state: KeyState, action: &'static
                 state,
                 ..record.clone()
             };
-            Plan::Change(Change::of_record(stored, changed, action, detail))
+            Plan::Change(Box::new(Change::of_record(stored, changed, action, detail)))
         }
     }
 }

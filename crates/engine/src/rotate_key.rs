@@ -80,7 +80,7 @@ impl Engine {
                         .and_then(|live| Ok((live, mode_of(choice, &stored.key, now)?)));
                     match rotation {
                         Err(refused) => Plan::Refuse(refused),
-                        Ok((live, mode)) => Plan::Change(rotation_of(
+                        Ok((live, mode)) => Plan::Change(Box::new(rotation_of(
                             stored,
                             (live, mode),
                             (digest, hint),
@@ -90,7 +90,7 @@ impl Engine {
                                 ..Beside::default()
                             },
                             now,
-                        )),
+                        ))),
                     }
                 },
             )
@@ -129,7 +129,12 @@ impl Engine {
                         ),
                         _ => (vec![(other.number, SecretLife::Ended)], stored.key.rotated_at),
                     };
-                    Plan::Change(change_of(stored, lives, rotated_at, "key.rotation_finish"))
+                    Plan::Change(Box::new(change_of(
+                        stored,
+                        lives,
+                        rotated_at,
+                        "key.rotation_finish",
+                    )))
                 }
             },
         )
@@ -171,7 +176,12 @@ impl Engine {
                             (other.number > 1).then_some(other.created_at),
                         ),
                     };
-                    Plan::Change(change_of(stored, lives, rotated_at, "key.rotation_cancel"))
+                    Plan::Change(Box::new(change_of(
+                        stored,
+                        lives,
+                        rotated_at,
+                        "key.rotation_cancel",
+                    )))
                 }
             },
         )
@@ -214,12 +224,12 @@ impl Engine {
                     SecretLife::Until(end)
                 };
                 let lives = vec![(number, SecretLife::Current), (current.number, old)];
-                Plan::Change(change_of(
+                Plan::Change(Box::new(change_of(
                     stored,
                     lives,
                     Some(first_used_at),
                     "key.rotation_first_use",
-                ))
+                )))
             },
         )
         .await
@@ -257,7 +267,7 @@ impl Engine {
                     .iter()
                     .map(|secret| (secret.number, SecretLife::Ended))
                     .collect();
-                Plan::Change(change_of(stored, lives, stored.key.rotated_at, action))
+                Plan::Change(Box::new(change_of(stored, lives, stored.key.rotated_at, action)))
             },
         )
         .await

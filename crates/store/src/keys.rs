@@ -9,6 +9,7 @@ use keyward_core::condition::Conditions;
 use keyward_core::decision::OrganizationState;
 use keyward_core::environment::Environment;
 use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::key_filter::search_text;
 use keyward_core::level::PermissionLevel;
 use keyward_core::record::{Actor, Key, KeyRecord};
 use keyward_core::rule::Rule;
@@ -22,7 +23,7 @@ use sqlx::AssertSqlSafe;
 use crate::backend::{Store, Tx, TxInner};
 use crate::error::StoreError;
 
-const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reason, k.deleted_at, k.scopes, k.level, \
+pub(crate) const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reason, k.deleted_at, k.scopes, k.level, \
     k.rules, k.conditions, k.name, k.description, k.environment, k.created_by, k.created_at, k.updated_at, \
     k.tags, k.rotate_every_ms, k.rotated_at, o.state AS organization_state, s.number, s.life, s.valid_until, s.grace_ms, s.keyring_version, \
     s.sealed, s.hint, s.created_at AS secret_created_at, s.ended_at, \
@@ -90,7 +91,7 @@ pub struct StoredKey {
 }
 
 #[derive(sqlx::FromRow)]
-struct KeyRow {
+pub(crate) struct KeyRow {
     id: String,
     organization_id: String,
     version: i64,
@@ -505,7 +506,7 @@ fn first_key(rows: Vec<KeyRow>) -> Result<Option<StoredKey>, StoreError> {
 }
 
 /// Rows of one key, each with at most one secret, as one value.
-fn group(rows: Vec<KeyRow>) -> Result<StoredKey, StoreError> {
+pub(crate) fn group(rows: Vec<KeyRow>) -> Result<StoredKey, StoreError> {
     let mut secrets = Vec::with_capacity(rows.len());
     let mut head = None;
     for mut row in rows {
@@ -663,11 +664,6 @@ fn conditions_json(record: &KeyRecord) -> String {
 
 fn tags_json(key: &Key) -> String {
     serde_json::to_string(&key.tags).unwrap_or_else(|_| "unwritable".to_owned())
-}
-
-/// What a search looks through. The name comes first, so that this sorts as the name does, whatever its capitals.
-fn search_text(key: &Key) -> String {
-    format!("{}\n{}", key.name, key.description).to_lowercase()
 }
 
 fn id_pair((organization, id): (String, String)) -> Result<(OrganizationId, KeyId), StoreError> {

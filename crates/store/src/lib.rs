@@ -9,10 +9,12 @@ mod backend;
 
 pub mod audit;
 pub mod backup;
+pub mod bulk;
 pub mod datasets;
 pub mod due;
 mod error;
 pub mod idempotency;
+pub mod key_list;
 pub mod keys;
 pub mod node;
 pub mod organizations;

@@ -1,0 +1,297 @@
+//! Keys found by a filter, sorted, page by page.
+//!
+//! The filter is turned into SQL here and nowhere else; every value is bound. A page is found first, by its ids alone, and
+//! then read. A place in a list is the value that the list is sorted by and the id of the last key before it; for names it is
+//! the id alone, because a name may be long.
+
+use std::fmt::Write as _;
+
+use keyward_core::environment::Environment;
+use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
+use keyward_core::record::{Key, ShownState};
+use keyward_core::rotation::DueStatus;
+use keyward_core::scope::ScopeSet;
+use keyward_core::time::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use crate::backend::Store;
+use crate::error::StoreError;
+use crate::keys::{COLUMNS, KeyRow, group};
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct KeyQuery<'a> {
+    /// Which keys.
+    pub filter: &'a KeyFilter,
+    /// In which order.
+    pub sort: KeySort,
+    /// In which direction.
+    pub direction: Direction,
+    /// After which place.
+    pub after: Option<&'a Place>,
+    /// At most so many.
+    pub limit: i64,
+    /// The moment that states are told at.
+    pub now: Timestamp,
+}
+
+/// Where a page begins: after this key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What the list is sorted by, where that is a number.
+    pub value: i64,
+    /// The key.
+    pub id: KeyId,
+}
+
+/// A key in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedKey {
+    /// The key.
+    pub key: Key,
+    /// Where it stands.
+    pub place: Place,
+}
+
+#[derive(sqlx::FromRow)]
+struct PlacedRow {
+    sorted_by: i64,
+    #[sqlx(flatten)]
+    key: KeyRow,
+}
+
+enum Bind {
+    Text(String),
+    Number(i64),
+}
+
+/// SQL that is being put together, with its binds.
+struct Text {
+    sql: String,
+    binds: Vec<Bind>,
+}
+
+impl Text {
+    fn bind(&mut self, bind: Bind) -> String {
+        self.binds.push(bind);
+        format!("${}", self.binds.len())
+    }
+
+    fn text(&mut self, value: &str) -> String {
+        self.bind(Bind::Text(value.to_owned()))
+    }
+
+    fn moment(&mut self, value: Timestamp) -> String {
+        self.bind(Bind::Number(value.as_unix_ms()))
+    }
+
+    fn and(&mut self, condition: &str) {
+        // Writing into a text does not fail.
+        let _ = write!(self.sql, " AND ({condition})");
+    }
+
+    /// One of several conditions; none at all narrows nothing.
+    fn and_any(&mut self, conditions: &[String]) {
+        if !conditions.is_empty() {
+            self.and(&conditions.join(" OR "));
+        }
+    }
+}
+
+impl Store {
+    /// Keys of an organization, found and sorted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn query_keys(
+        &self,
+        organization: &OrganizationId,
+        query: &KeyQuery<'_>,
+    ) -> Result<Vec<PlacedKey>, StoreError> {
+        let Text { sql, binds } = text_of(organization, query);
+        let rows = on_read!(self, on => {
+            let mut prepared = sqlx::query_as::<_, PlacedRow>(AssertSqlSafe(sql));
+            for bind in binds {
+                prepared = match bind {
+                    Bind::Text(text) => prepared.bind(text),
+                    Bind::Number(number) => prepared.bind(number),
+                };
+            }
+            prepared.fetch_all(on).await
+        })?;
+        rows.into_iter()
+            .map(|row| {
+                let value = row.sorted_by;
+                let key = group(vec![row.key])?.key;
+                let place = Place {
+                    value,
+                    id: key.record.id,
+                };
+                Ok(PlacedKey { key, place })
+            })
+            .collect()
+    }
+}
+
+fn text_of(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
+    let mut text = Text {
+        sql: String::new(),
+        binds: Vec::new(),
+    };
+    let own = text.text(organization.as_str());
+    let (sorted_by, value) = match query.sort {
+        KeySort::Created => ("k.created_at", "k.created_at"),
+        KeySort::Name => ("k.search", "0"),
+        KeySort::LastUsed => ("COALESCE(u.last_used_at, 0)", "COALESCE(u.last_used_at, 0)"),
+        KeySort::Expires => (
+            "COALESCE(k.expires_at, 9223372036854775807)",
+            "COALESCE(k.expires_at, 9223372036854775807)",
+        ),
+        KeySort::Due => (
+            "COALESCE(k.rotation_due_at, 9223372036854775807)",
+            "COALESCE(k.rotation_due_at, 9223372036854775807)",
+        ),
+    };
+    let _ = write!(
+        text.sql,
+        "SELECT k.id AS id, {sorted_by} AS sort_key, CAST({value} AS BIGINT) AS sorted_by FROM secret_key k \
+         LEFT JOIN key_use u ON u.key_id = k.id WHERE k.organization_id = {own}"
+    );
+    narrow(&mut text, query.filter, query.now);
+    let (order, beyond) = match query.direction {
+        Direction::Ascending => ("ASC", ">"),
+        Direction::Descending => ("DESC", "<"),
+    };
+    if let Some(place) = query.after {
+        let id = text.text(place.id.as_str());
+        let condition = if query.sort == KeySort::Name {
+            format!(
+                "(k.search, k.id) {beyond} (SELECT p.search, p.id FROM secret_key p WHERE p.organization_id = {own} AND p.id = {id})"
+            )
+        } else {
+            let value = text.bind(Bind::Number(place.value));
+            format!("({sorted_by}, k.id) {beyond} ({value}, {id})")
+        };
+        text.and(&condition);
+    }
+    let limit = text.bind(Bind::Number(query.limit));
+    let found = std::mem::take(&mut text.sql);
+    text.sql = format!(
+        "SELECT p.sorted_by, {COLUMNS} FROM ({found} ORDER BY {sorted_by} {order}, k.id {order} LIMIT {limit}) p \
+         JOIN secret_key k ON k.id = p.id JOIN organization o ON o.id = k.organization_id \
+         LEFT JOIN secret s ON s.key_id = k.id AND s.life = 'current' ORDER BY p.sort_key {order}, k.id {order}"
+    );
+    text
+}
+
+fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp) {
+    let ids: Vec<String> = filter
+        .ids
+        .iter()
+        .map(|id| format!("k.id = {}", text.text(id.as_str())))
+        .collect();
+    text.and_any(&ids);
+    let states: Vec<String> = filter
+        .states
+        .iter()
+        .map(|state| match state {
+            ShownState::Paused => "k.state = 'paused'".to_owned(),
+            ShownState::Deleted => "k.state = 'deleted'".to_owned(),
+            ShownState::Active => format!("k.state = 'active' AND {}", unexpired(text, now)),
+            ShownState::Expired => format!("k.state = 'active' AND k.expires_at <= {}", text.moment(now)),
+        })
+        .collect();
+    text.and_any(&states);
+    let environments: Vec<String> = filter
+        .environments
+        .iter()
+        .map(|environment| match environment {
+            None => "k.environment IS NULL".to_owned(),
+            Some(environment) => format!("k.environment = {}", text.text(Environment::name(*environment))),
+        })
+        .collect();
+    text.and_any(&environments);
+    if !filter.scopes.is_empty() {
+        let wanted: ScopeSet = filter.scopes.iter().copied().collect();
+        let holding: Vec<String> = (0..=ScopeSet::ALL.bits())
+            .filter(|bits| ScopeSet::from_bits(*bits).is_some_and(|set| set.contains_all(wanted)))
+            .map(|bits| bits.to_string())
+            .collect();
+        text.and(&format!("k.scopes IN ({})", holding.join(", ")));
+    }
+    let levels: Vec<String> = filter
+        .levels
+        .iter()
+        .map(|level| format!("k.level = {}", text.text(level.name())))
+        .collect();
+    text.and_any(&levels);
+    let creators: Vec<String> = filter
+        .creators
+        .iter()
+        .map(|creator| format!("k.created_by = {}", text.text(&creator.to_string())))
+        .collect();
+    text.and_any(&creators);
+    let tags: Vec<String> = filter
+        .tags
+        .iter()
+        .map(|tag| {
+            // A list of quoted words; the alphabet of tags holds no quote.
+            let pattern = format!("%\"{}\"%", escaped(tag.as_str()));
+            format!("k.tags LIKE {} ESCAPE '!'", text.text(&pattern))
+        })
+        .collect();
+    text.and_any(&tags);
+    let due: Vec<String> = filter
+        .due
+        .iter()
+        .map(|status| due_condition(text, *status, now))
+        .collect();
+    text.and_any(&due);
+    if let Some(since) = filter.unused_since {
+        let since = text.moment(since);
+        text.and(&format!("COALESCE(u.last_used_at, k.created_at) < {since}"));
+    }
+    if let Some(wanted) = &filter.text {
+        let small = wanted.to_lowercase();
+        let within = text.text(&format!("%{}%", escaped(&small)));
+        let id = text.text(&small);
+        let (begins, length) = (text.text(wanted), wanted.chars().count());
+        // Not LIKE, which tells capitals apart on one database and not on the other.
+        text.and(&format!(
+            "k.search LIKE {within} ESCAPE '!' OR k.id = {id} OR EXISTS (SELECT 1 FROM secret h WHERE h.key_id = k.id \
+             AND h.life = 'current' AND SUBSTR(h.hint, 1, {length}) = {begins})"
+        ));
+    }
+}
+
+fn unexpired(text: &mut Text, now: Timestamp) -> String {
+    format!("(k.expires_at IS NULL OR k.expires_at > {})", text.moment(now))
+}
+
+/// An ended key is never due.
+fn due_condition(text: &mut Text, status: DueStatus, now: Timestamp) -> String {
+    let alive = format!(
+        "(k.state = 'paused' OR (k.state = 'active' AND {}))",
+        unexpired(text, now)
+    );
+    let (from, to) = status.dates(now);
+    let mut dates = Vec::new();
+    if let Some(from) = from {
+        dates.push(format!("k.rotation_due_at >= {}", text.moment(from)));
+    }
+    if let Some(to) = to {
+        dates.push(format!("k.rotation_due_at < {}", text.moment(to)));
+    }
+    let dates = dates.join(" AND ");
+    if status == DueStatus::NotDue {
+        format!("NOT {alive} OR k.rotation_due_at IS NULL OR ({dates})")
+    } else {
+        format!("{alive} AND {dates}")
+    }
+}
+
+/// The text with what LIKE would read as a pattern taken literally.
+fn escaped(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
