@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use keyward_core::audit::{Detail, Event};
+use keyward_core::decision::OrganizationState;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_text::{KeyText, new_key_id, new_key_text};
 use keyward_core::new_key::{CreationPolicy, KeyDraft, NewKey};
@@ -70,7 +71,7 @@ impl Engine {
         )
         .map_err(EngineError::Invalid)?;
         let found = self.inner.store.find_organization(&organization).await?;
-        let organization_state = found.ok_or(EngineError::NotFound("organization"))?.state;
+        found.ok_or(EngineError::NotFound("organization"))?;
 
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();
@@ -109,10 +110,11 @@ impl Engine {
         // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
         let mark = self.inner.cache.mark(id);
         let outcome = self.insert(&key, &secret, &event, now).await;
-        if outcome.is_ok() {
+        if let Ok((organization_version, organization_state)) = outcome {
             let stored = StoredKey {
                 key: key.clone(),
                 organization_state,
+                organization_version,
                 has_ended_secrets: false,
                 secrets: vec![secret],
             };
@@ -121,21 +123,25 @@ impl Engine {
             }
         }
         self.inner.cache.unmark(mark);
-        outcome.map(|()| CreatedKey { key, value })
+        outcome.map(|_| CreatedKey { key, value })
     }
 
+    /// Writes the key; how its organization stands is read here, after the mark, as everything that the cache is given.
     async fn insert(
         &self,
         key: &Key,
         secret: &StoredSecret,
         event: &Event,
         now: Timestamp,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(i64, OrganizationState), EngineError> {
         let mut tx = self.inner.store.begin().await?;
         tx.insert_key(key, secret).await?;
+        let standing = tx.organization_standing(&key.record.organization_id).await?;
+        let standing = standing.ok_or(EngineError::NotFound("organization"))?;
         tx.record_key_write(&key.record, event, self.inner.right.epoch(), now)
             .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(standing)
     }
 }
 

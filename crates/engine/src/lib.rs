@@ -15,7 +15,10 @@ pub mod edit_organization;
 mod error;
 mod key_write;
 mod loads;
+pub mod lock_organization;
 pub mod metrics;
+pub mod organization_cell;
+mod organization_write;
 pub mod permit;
 pub mod restore;
 pub mod resume_key;
@@ -24,6 +27,7 @@ pub mod rotate_keyring;
 mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
+pub mod stop_organization;
 pub mod verify;
 
 use std::sync::{Arc, PoisonError, RwLock};
