@@ -50,23 +50,77 @@ pub enum OrganizationState {
     Locked,
     /// Stopped as a whole: every key of it counts as paused.
     Stopped,
+    /// Both: resuming leaves it locked, and unlocking leaves it stopped.
+    StoppedAndLocked,
 }
 
 impl OrganizationState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Locked, Self::Stopped, Self::StoppedAndLocked];
+
     /// The name in the database.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Locked => "locked",
             Self::Stopped => "stopped",
+            Self::StoppedAndLocked => "stopped_and_locked",
         }
     }
 
     /// The state of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Locked, Self::Stopped]
-            .into_iter()
-            .find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether every key of it counts as paused.
+    pub const fn is_stopped(self) -> bool {
+        matches!(self, Self::Stopped | Self::StoppedAndLocked)
+    }
+
+    /// Whether it is locked, stopped or not.
+    pub const fn is_locked(self) -> bool {
+        matches!(self, Self::Locked | Self::StoppedAndLocked)
+    }
+
+    /// The state after a stop; a lock stays.
+    #[must_use]
+    pub const fn stopped(self) -> Self {
+        if self.is_locked() {
+            Self::StoppedAndLocked
+        } else {
+            Self::Stopped
+        }
+    }
+
+    /// The state after a stop was taken back; a lock stays.
+    #[must_use]
+    pub const fn resumed(self) -> Self {
+        if self.is_locked() {
+            Self::Locked
+        } else {
+            Self::Open
+        }
+    }
+
+    /// The state after a lock; a stop stays.
+    #[must_use]
+    pub const fn locked(self) -> Self {
+        if self.is_stopped() {
+            Self::StoppedAndLocked
+        } else {
+            Self::Locked
+        }
+    }
+
+    /// The state after a lock was taken back; a stop stays.
+    #[must_use]
+    pub const fn unlocked(self) -> Self {
+        if self.is_stopped() {
+            Self::Stopped
+        } else {
+            Self::Open
+        }
     }
 }
 
@@ -116,7 +170,9 @@ pub fn decide(
     }
     match organization {
         OrganizationState::Open => Ok(()),
-        OrganizationState::Locked | OrganizationState::Stopped => Err(Refusal::OrganizationLocked),
+        OrganizationState::Locked | OrganizationState::Stopped | OrganizationState::StoppedAndLocked => {
+            Err(Refusal::OrganizationLocked)
+        }
     }
 }
 
@@ -159,7 +215,7 @@ fn check_state(
     if let KeyState::Paused { reason } = record.state {
         return Err(Refusal::KeyPaused { reason });
     }
-    if organization == OrganizationState::Stopped {
+    if organization.is_stopped() {
         return Err(Refusal::KeyPaused {
             reason: PauseReason::Requested,
         });

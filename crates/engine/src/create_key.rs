@@ -153,6 +153,7 @@ impl Engine {
         Ok((NewRows { key, secret, event }, value))
     }
 
+    /// Writes the key; how its organization stands is read here, after the mark, as everything that the cache is given.
     async fn insert(
         &self,
         rows: &NewRows,

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use keyward_core::address::CallerAddress;
 use keyward_core::credentials::Credentials;
-use keyward_core::decision::{OrganizationClaim, Purpose, Question, RateStanding, decide, decide_rate};
+use keyward_core::decision::{
+    OrganizationClaim, OrganizationState, Purpose, Question, RateStanding, decide, decide_rate,
+};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
 use keyward_core::plain::PlainKey;
+use keyward_core::record::KeyRecord;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
@@ -116,9 +119,9 @@ impl Engine {
     ) -> (KeyDigest, Option<T>) {
         let key = question.credentials.key;
         let key_id = key.id();
-        let answer_surely = |plain: PlainKey, organization_id: &OrganizationId| {
+        let answer_surely = |plain: PlainKey, organization_id: &OrganizationId, state| {
             let asked = self.question_now(question);
-            plain.surely_accepts(organization_id, &asked).then(|| {
+            plain.surely_accepts((organization_id, state), &asked).then(|| {
                 accept(Accepted {
                     key_id,
                     organization_id,
@@ -193,9 +196,12 @@ impl Engine {
         digest: &KeyDigest,
         accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
     ) -> Option<Result<T, Refusal>> {
-        let look = self.inner.cache.look(question.credentials.key.id(), |key| {
-            self.answer_live(key, question, digest, accept)
-        });
+        let look = self
+            .inner
+            .cache
+            .look(question.credentials.key.id(), |key, organization| {
+                self.answer_live((key, organization), question, digest, accept)
+            });
         let Look::Here(Some(outcome)) = look else {
             return None;
         };
@@ -206,14 +212,14 @@ impl Engine {
     /// The answer of a key's live secrets; `None` if none matches and ended ones may.
     fn answer_live<T>(
         &self,
-        key: &Arc<CachedKey>,
+        (key, organization): (&Arc<CachedKey>, OrganizationState),
         question: &VerifyQuestion<'_>,
         digest: &KeyDigest,
         accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
     ) -> Option<Result<T, Refusal>> {
         match key.matching_secret(digest) {
             Some(secret) => Some(
-                self.decide(key, secret.life, question)
+                self.decide(&key.record, secret.life, organization, question)
                     .map(|()| accept(key, secret.number)),
             ),
             None if key.has_ended_secrets => None,
@@ -223,16 +229,12 @@ impl Engine {
 
     fn decide(
         &self,
-        key: &CachedKey,
+        record: &KeyRecord,
         life: SecretLife,
+        organization: OrganizationState,
         question: &VerifyQuestion<'_>,
     ) -> Result<(), Refusal> {
-        decide(
-            &key.record,
-            life,
-            key.organization_state,
-            &self.question_now(question),
-        )?;
+        decide(record, life, organization, &self.question_now(question))?;
         // No key has a rate limit yet: creation takes none.
         decide_rate(RateStanding::Within)
     }
@@ -256,25 +258,20 @@ impl Engine {
         if !self.keyring().knows_key_id(id) {
             return Err(Refusal::KeyUnknown);
         }
-        let key = match self.load(id).await {
-            Loaded::Key(key) => key,
+        let (key, organization) = match self.load(id).await {
+            Loaded::Key(key, organization) => (key, organization),
             Loaded::Nothing => return Err(Refusal::KeyUnknown),
             Loaded::Failed => return Err(Refusal::StoreUnavailable),
         };
-        match self.answer_live(&key, question, digest, accept) {
+        match self.answer_live((&key, organization), question, digest, accept) {
             Some(outcome) => outcome,
-            None => Err(self.refuse_ended(&key, question, digest).await),
+            None => Err(self.refuse_ended(id, question, digest).await),
         }
     }
 
     /// Compares with the ended secrets: their holder is told so. There is no way from here to an allow.
-    async fn refuse_ended(
-        &self,
-        key: &CachedKey,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-    ) -> Refusal {
-        let found = match self.read_ended(key.record.id).await {
+    async fn refuse_ended(&self, id: KeyId, question: &VerifyQuestion<'_>, digest: &KeyDigest) -> Refusal {
+        let found = match self.read_ended(id).await {
             Ok(Some(found)) => found,
             Ok(None) => return Refusal::KeyUnknown,
             Err(refusal) => return refusal,
@@ -283,8 +280,8 @@ impl Engine {
         if !opened.iter().any(|secret| secret.digest.matches(digest)) {
             return Refusal::KeyUnknown;
         }
-        let ended = CachedKey::new(stored.key.record, stored.organization_state, Vec::new(), true);
-        self.decide(&ended, SecretLife::Ended, question)
+        let (record, organization) = (&stored.key.record, stored.organization_state);
+        self.decide(record, SecretLife::Ended, organization, question)
             .err()
             .unwrap_or(Refusal::KeySuperseded)
     }
@@ -339,8 +336,8 @@ impl Engine {
         for _ in 0..MAX_RELOADS {
             let running = RunningLoad::begin(&self.inner.cache, id);
             match self.read_key(id).await {
-                Loaded::Key(key) => match running.finish(key) {
-                    Filled::Use(key) => return Loaded::Key(key),
+                Loaded::Key(key, _) => match running.finish(key) {
+                    Filled::Use(key, organization) => return Loaded::Key(key, organization),
                     Filled::Stale => {}
                 },
                 other => return other,
@@ -357,7 +354,10 @@ impl Engine {
             match self.inner.store.load_live_key(id).await {
                 Ok(None) => return Loaded::Nothing,
                 Ok(Some(stored)) => match sealing::open_live(&keyring, stored) {
-                    Ok(key) => return Loaded::Key(Arc::new(key)),
+                    Ok(key) => {
+                        let organization = key.organization.state;
+                        return Loaded::Key(Arc::new(key), organization);
+                    }
                     Err(refused) => last = Some(refused),
                 },
                 Err(error) => {

@@ -25,7 +25,8 @@ use crate::error::StoreError;
 
 pub(crate) const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reason, k.deleted_at, k.scopes, k.level, \
     k.rules, k.conditions, k.name, k.description, k.environment, k.created_by, k.created_at, k.updated_at, \
-    k.tags, k.rotate_every_ms, k.rotated_at, o.state AS organization_state, s.number, s.life, s.valid_until, s.grace_ms, s.keyring_version, \
+    k.tags, k.rotate_every_ms, k.rotated_at, o.version AS organization_version, \
+    o.state AS organization_state, s.number, s.life, s.valid_until, s.grace_ms, s.keyring_version, \
     s.sealed, s.hint, s.created_at AS secret_created_at, s.ended_at, \
     EXISTS (SELECT 1 FROM secret e WHERE e.key_id = k.id AND e.life = 'ended') AS has_ended_secrets";
 const SOURCE: &str = "FROM secret_key k JOIN organization o ON o.id = k.organization_id \
@@ -84,6 +85,8 @@ pub struct StoredKey {
     pub key: Key,
     /// The state of its organization at that moment.
     pub organization_state: OrganizationState,
+    /// The version of its organization at that moment.
+    pub organization_version: i64,
     /// Whether there are ended secrets, asked for or not.
     pub has_ended_secrets: bool,
     /// The secrets that were asked for, newest first.
@@ -111,6 +114,7 @@ pub(crate) struct KeyRow {
     tags: String,
     rotate_every_ms: Option<i64>,
     rotated_at: Option<i64>,
+    organization_version: i64,
     organization_state: String,
     number: Option<i64>,
     life: Option<String>,
@@ -529,6 +533,7 @@ pub(crate) fn group(rows: Vec<KeyRow>) -> Result<StoredKey, StoreError> {
     let has_ended_secrets = row.has_ended_secrets;
     Ok(StoredKey {
         organization_state,
+        organization_version: row.organization_version,
         has_ended_secrets,
         key: key_of(row, hint)?,
         secrets,

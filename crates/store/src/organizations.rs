@@ -6,7 +6,7 @@ use keyward_core::decision::OrganizationState;
 use keyward_core::ids::{OrganizationId, PersonId};
 use keyward_core::time::Timestamp;
 
-use crate::backend::{Store, Tx};
+use crate::backend::{Store, Tx, TxInner};
 use crate::error::StoreError;
 
 const COLUMNS: &str =
@@ -14,8 +14,9 @@ const COLUMNS: &str =
 const INSERT: &str = "INSERT INTO organization \
     (id, version, state, name, preference, attributes, last_access_at, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-const UPDATE: &str = "UPDATE organization SET version = version + 1, name = $3, preference = $4, attributes = $5, \
-    last_access_at = $6, updated_at = $7 WHERE id = $1 AND version = $2";
+const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3, name = $4, preference = $5, \
+    attributes = $6, last_access_at = $7, updated_at = $8 WHERE id = $1 AND version = $2";
+const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
 const LIST_MEMBERS: &str = "SELECT m.person_id, p.email, m.role, m.created_at FROM membership m \
     JOIN person p ON p.id = m.person_id WHERE m.organization_id = $1 ORDER BY m.person_id LIMIT $2";
 const FIND_PERSON: &str = "SELECT id FROM person WHERE email = $1";
@@ -176,6 +177,39 @@ impl Tx {
         row.map(Organization::try_from).transpose()
     }
 
+    /// Version and state of an organization, which stay so until this transaction ends: what a write of the resource API
+    /// asks before it commits, so that nothing is written in an organization that was stopped meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hold_organization(
+        &mut self,
+        id: &OrganizationId,
+    ) -> Result<Option<(i64, OrganizationState)>, StoreError> {
+        // As `Tx::is_key_at`. The writes of one organization wait for each other at the head of its audit chain anyway.
+        let sql = match self.inner {
+            TxInner::Sqlite(_) => STANDING.to_owned(),
+            TxInner::Postgres(_) => format!("{STANDING} FOR NO KEY UPDATE"),
+        };
+        self.standing(id, sql).await
+    }
+
+    async fn standing(
+        &mut self,
+        id: &OrganizationId,
+        sql: String,
+    ) -> Result<Option<(i64, OrganizationState)>, StoreError> {
+        let found = in_tx!(self, on => sqlx::query_as::<_, (i64, String)>(sqlx::AssertSqlSafe(sql))
+            .bind(id.as_str()).fetch_optional(on).await)?;
+        let unreadable = StoreError::Unreadable {
+            what: "organization state",
+        };
+        found
+            .map(|(version, state)| Some((version, OrganizationState::from_name(&state)?)))
+            .map(|standing| standing.ok_or(unreadable))
+            .transpose()
+    }
+
     /// Writes the changeable fields of an organization that was read at `organization.version`, and raises the version.
     ///
     /// # Errors
@@ -184,6 +218,7 @@ impl Tx {
         let changed = in_tx!(self, on => sqlx::query(UPDATE)
             .bind(organization.id.as_str())
             .bind(organization.version)
+            .bind(organization.state.name())
             .bind(&organization.name)
             .bind(preference_json(organization))
             .bind(attributes_json(organization))

@@ -539,14 +539,33 @@ fn a_locked_organization_refuses_last_and_a_stopped_one_as_if_the_key_were_pause
             reason: PauseReason::Requested
         })
     );
-    for state in [
-        OrganizationState::Open,
-        OrganizationState::Locked,
-        OrganizationState::Stopped,
-    ] {
+    let both = identify(
+        &record(),
+        SecretLife::Current,
+        OrganizationState::StoppedAndLocked,
+        NOW,
+    );
+    assert_eq!(both, stopped);
+    for state in OrganizationState::ALL {
         assert_eq!(OrganizationState::from_name(state.name()), Some(state));
     }
     assert_eq!(OrganizationState::from_name("Open"), None);
+}
+
+#[test]
+fn a_stop_and_a_lock_are_taken_back_each_for_itself() {
+    for state in OrganizationState::ALL {
+        assert!(state.stopped().is_stopped() && state.locked().is_locked());
+        assert_eq!(state.stopped().is_locked(), state.is_locked(), "{state:?}");
+        assert_eq!(state.locked().is_stopped(), state.is_stopped(), "{state:?}");
+        assert!(!state.resumed().is_stopped() && !state.unlocked().is_locked());
+        assert_eq!(state.resumed().is_locked(), state.is_locked(), "{state:?}");
+        assert_eq!(state.unlocked().is_stopped(), state.is_stopped(), "{state:?}");
+    }
+    assert_eq!(
+        OrganizationState::StoppedAndLocked.resumed().unlocked(),
+        OrganizationState::Open
+    );
 }
 
 #[test]
@@ -666,7 +685,7 @@ proptest! {
                 given::every_resource().into_iter().map(|resource| Purpose::Perform { operation, resource }),
             );
         }
-        for organization in [OrganizationState::Open, OrganizationState::Locked, OrganizationState::Stopped] {
+        for organization in OrganizationState::ALL {
             for purpose in &purposes {
                 let question =
                     Question { claim: OrganizationClaim::NotAsked, purpose: *purpose, address, now };
