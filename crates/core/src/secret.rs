@@ -58,6 +58,13 @@ impl SecretKind for KeyTextKind {
     const NAME: &'static str = "KeyText";
 }
 
+/// The kind of a management token's full text.
+pub enum TokenTextKind {}
+
+impl SecretKind for TokenTextKind {
+    const NAME: &'static str = "TokenText";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
