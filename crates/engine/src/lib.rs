@@ -9,8 +9,10 @@ pub mod clock;
 pub mod context;
 pub mod create_key;
 pub mod create_organization;
+pub mod create_token;
 pub mod datasets;
 pub mod delete_key;
+pub mod delete_token;
 pub mod edit_organization;
 mod error;
 mod key_write;
@@ -24,7 +26,9 @@ pub mod rotate_keyring;
 mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
+pub mod show_tokens;
 pub mod verify;
+pub mod verify_token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -43,6 +47,7 @@ use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::verify_token::NotedUses;
 
 /// The setting that names the keyring a database belongs to.
 const KEYRING_ID: &str = "keyring.id";
@@ -84,6 +89,8 @@ struct Inner {
     right: Arc<Right>,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
+    /// Uses of management tokens that are being noted.
+    noted_uses: NotedUses,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -173,6 +180,7 @@ impl Engine {
             loads: Loads::new(),
             right,
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
+            noted_uses: NotedUses::default(),
             metrics: Metrics::register(),
             tasks,
             stop,
