@@ -72,6 +72,13 @@ impl SecretKind for BulkTokenKind {
     const NAME: &'static str = "BulkToken";
 }
 
+/// The kind of a management token's full text.
+pub enum TokenTextKind {}
+
+impl SecretKind for TokenTextKind {
+    const NAME: &'static str = "TokenText";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

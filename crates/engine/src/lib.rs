@@ -9,8 +9,10 @@ pub mod clock;
 pub mod context;
 pub mod create_key;
 pub mod create_organization;
+pub mod create_token;
 pub mod datasets;
 pub mod delete_key;
+pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
 mod error;
@@ -32,9 +34,11 @@ pub mod rotate_keyring;
 mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
+pub mod show_tokens;
 pub mod stop_organization;
 pub mod tend_keys;
 pub mod verify;
+pub mod verify_token;
 
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -55,6 +59,7 @@ use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::verify_token::NotedUses;
 
 /// The setting that names the keyring a database belongs to.
 const KEYRING_ID: &str = "keyring.id";
@@ -99,6 +104,8 @@ struct Inner {
     running_attempts: RunningAttempts,
     /// When outdated outcomes were last cleaned away.
     cleaned_at_ms: AtomicI64,
+    /// Uses of management tokens that are being noted.
+    noted_uses: NotedUses,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -190,6 +197,7 @@ impl Engine {
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),
+            noted_uses: NotedUses::default(),
             metrics: Metrics::register(),
             tasks,
             stop,

@@ -1,7 +1,7 @@
 //! List and show organizations and their people.
 
 use keyward_core::ids::OrganizationId;
-use keyward_store::organizations::{Member, Organization};
+use keyward_store::organizations::{Member, Membership, Organization};
 
 use crate::Engine;
 use crate::error::EngineError;
@@ -43,5 +43,18 @@ impl Engine {
     /// [`EngineError`].
     pub async fn list_members(&self, organization: &OrganizationId) -> Result<Vec<Member>, EngineError> {
         Ok(self.inner.store.list_members(organization, MAX_MEMBERS).await?)
+    }
+
+    /// The memberships of whoever has this id or e-mail address: in one organization, or in all; at most two, which is
+    /// enough to see that it is not one.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn memberships_of(
+        &self,
+        organization: Option<&OrganizationId>,
+        person: &str,
+    ) -> Result<Vec<Membership>, EngineError> {
+        Ok(self.inner.store.find_memberships(organization, person, 2).await?)
     }
 }

@@ -58,8 +58,10 @@ const LIST_BY_STATE: &str = "SELECT organization_id, id FROM secret_key \
     WHERE state = $1 AND (state_reason = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4";
 const LIST_SEALED_OTHERWISE: &str = "SELECT DISTINCT k.organization_id, k.id FROM secret s \
     JOIN secret_key k ON k.id = s.key_id WHERE s.keyring_version < $1 AND s.key_id > $2 ORDER BY k.id LIMIT $3";
-const KEYRING_VERSIONS: &str =
-    "SELECT (SELECT MIN(keyring_version) FROM secret), (SELECT MAX(keyring_version) FROM secret)";
+/// Of everything that is sealed: keys and management tokens.
+const KEYRING_VERSIONS: &str = "SELECT MIN(lowest), MAX(highest) FROM (\
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM secret UNION ALL \
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM management_token) AS sealed";
 
 /// A secret as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,7 +216,7 @@ impl Store {
             .transpose()
     }
 
-    /// Lowest and highest keyring version that seals are under; `None` without any secret.
+    /// Lowest and highest keyring version that seals are under, of keys and of management tokens; `None` without any.
     ///
     /// # Errors
     /// [`StoreError`].

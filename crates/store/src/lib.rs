@@ -20,6 +20,7 @@ pub mod node;
 pub mod organizations;
 pub mod schema;
 pub mod settings;
+pub mod tokens;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use keyward_core::decision::OrganizationState;
 use keyward_core::ids::{OrganizationId, PersonId};
+use keyward_core::role::Role;
 use keyward_core::time::Timestamp;
 
 use crate::backend::{Store, Tx, TxInner};
@@ -19,6 +20,9 @@ const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3,
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
 const LIST_MEMBERS: &str = "SELECT m.person_id, p.email, m.role, m.created_at FROM membership m \
     JOIN person p ON p.id = m.person_id WHERE m.organization_id = $1 ORDER BY m.person_id LIMIT $2";
+const FIND_MEMBERS: &str = "SELECT m.organization_id, m.person_id, m.role FROM membership m \
+    JOIN person p ON p.id = m.person_id WHERE (m.organization_id = $1 OR $1 = '') AND (p.id = $2 OR p.email = $2 \
+    OR p.email = $3) ORDER BY m.organization_id LIMIT $4";
 const FIND_PERSON: &str = "SELECT id FROM person WHERE email = $1";
 const INSERT_PERSON: &str =
     "INSERT INTO person (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING";
@@ -46,6 +50,17 @@ pub struct Organization {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// One person's place in one organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Where.
+    pub organization_id: OrganizationId,
+    /// Who.
+    pub person_id: PersonId,
+    /// As what.
+    pub role: Role,
 }
 
 /// A member of an organization.
@@ -135,6 +150,33 @@ impl Store {
                     email,
                     role,
                     created_at: Timestamp::from_unix_ms(created_at),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Store {
+    /// The memberships of whoever has this id or e-mail address: of one organization, or of all (at most `limit`).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_memberships(
+        &self,
+        organization: Option<&OrganizationId>,
+        person: &str,
+        limit: i64,
+    ) -> Result<Vec<Membership>, StoreError> {
+        let organization = organization.map_or("", OrganizationId::as_str);
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, String)>(FIND_MEMBERS)
+            .bind(organization).bind(person).bind(person.to_lowercase()).bind(limit).fetch_all(on).await)?;
+        let unreadable = || StoreError::Unreadable { what: "membership" };
+        rows.into_iter()
+            .map(|(organization, person, role)| {
+                Ok(Membership {
+                    organization_id: organization.parse().map_err(|_| unreadable())?,
+                    person_id: person.parse().map_err(|_| unreadable())?,
+                    role: Role::from_name(&role).ok_or_else(unreadable)?,
                 })
             })
             .collect()

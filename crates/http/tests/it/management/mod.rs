@@ -23,27 +23,6 @@ async fn what_no_management_route_answers_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn management_is_on_no_other_router() {
-    let app = TestApp::new().await;
-    let holder = app.holder(&app.key().await).of("org-1");
-    for (method, path) in [
-        ("GET", "/v1/organizations"),
-        ("GET", "/v1/organizations/org-1/keys"),
-        ("POST", "/v1/organizations/org-1/keys"),
-        ("POST", "/v1/keyring/rotate"),
-        ("POST", "/v1/restore/accept-old-state"),
-        ("GET", "/v1/status"),
-    ] {
-        let reply = holder.send(method, path, crate::body::never_read()).await;
-        assert_eq!(
-            reply.problem(),
-            (404, "no_such_route".to_owned()),
-            "{method} {path}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn without_its_database_management_says_so_and_says_when_to_come_back() {
     let app = TestApp::new().await;
     let id = app.key().await.key.record.id;
