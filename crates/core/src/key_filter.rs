@@ -37,8 +37,12 @@ pub struct KeyFilter {
     pub due: Vec<DueStatus>,
     /// Not used since then. A key that was never used counts from its creation, so that a new one is not called unused.
     pub unused_since: Option<Timestamp>,
-    /// With this in name or description, whatever the capitals; or with this id or beginning of a hint.
+    /// With this in name or description, whatever the capitals; or with this id.
     pub text: Option<String>,
+    /// With a hint that begins so.
+    pub hint_head: Option<String>,
+    /// With a hint that ends so.
+    pub hint_tail: Option<String>,
 }
 
 impl KeyFilter {
@@ -63,12 +67,20 @@ impl KeyFilter {
                 .unused_since
                 .is_none_or(|since| last_used_at.unwrap_or(key.created_at) < since)
             && self.text.as_ref().is_none_or(|text| is_found(key, text))
+            && self
+                .hint_head
+                .as_ref()
+                .is_none_or(|head| key.hint.starts_with(head.as_str()))
+            && self
+                .hint_tail
+                .as_ref()
+                .is_none_or(|tail| key.hint.ends_with(tail.as_str()))
     }
 }
 
 fn is_found(key: &Key, text: &str) -> bool {
     let wanted = text.to_lowercase();
-    search_text(key).contains(&wanted) || key.record.id.as_str() == wanted || key.hint.starts_with(text)
+    search_text(key).contains(&wanted) || key.record.id.as_str() == wanted
 }
 
 /// What a search looks through. The name comes first, so that this sorts as the name does, whatever its capitals.

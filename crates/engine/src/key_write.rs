@@ -141,21 +141,21 @@ pub(crate) enum BrokenSeals {
 }
 
 /// One write of a key.
-struct Write<'a> {
-    context: &'a Context,
-    organization: &'a OrganizationId,
-    id: KeyId,
-    broken_seals: BrokenSeals,
+pub(crate) struct Write<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) organization: &'a OrganizationId,
+    pub(crate) id: KeyId,
+    pub(crate) broken_seals: BrokenSeals,
 }
 
 /// What was about to be committed, to tell it from what others wrote when the answer is lost: seals are never the same twice.
-struct Sent {
+pub(crate) struct Sent {
     record: KeyRecord,
     seals: Vec<Sealed>,
 }
 
 impl Sent {
-    fn of(stored: &StoredKey) -> Self {
+    pub(crate) fn of(stored: &StoredKey) -> Self {
         Self {
             record: stored.key.record.clone(),
             seals: stored
@@ -366,7 +366,7 @@ impl Engine {
 
     /// The key under its row's lock. A row that can't be read is made readable first by a write that ends the key:
     /// nobody must be able to keep a key from being deleted by spoiling its row.
-    async fn lock(&self, tx: &mut Tx, write: &Write<'_>) -> Result<Option<StoredKey>, StoreError> {
+    pub(crate) async fn lock(&self, tx: &mut Tx, write: &Write<'_>) -> Result<Option<StoredKey>, StoreError> {
         match tx.lock_key(write.organization, write.id).await {
             Err(StoreError::Unreadable { what }) if write.broken_seals == BrokenSeals::Wipe => {
                 tracing::error!(key.id = %write.id, what, "ALARM: a key whose row can't be read is ended");
@@ -379,7 +379,7 @@ impl Engine {
     }
 
     /// Finds out what became of a commit whose answer was lost; `None` if the engine stops before the database says.
-    async fn settle(&self, write: &Write<'_>) -> Option<Option<StoredKey>> {
+    pub(crate) async fn settle(&self, write: &Write<'_>) -> Option<Option<StoredKey>> {
         loop {
             match tokio::time::timeout(ATTEMPT_PATIENCE, self.read_settled(write)).await {
                 Ok(Ok(found)) => return Some(found),
@@ -403,7 +403,7 @@ impl Engine {
     }
 
     /// What is answered after a lost answer, by what is there now: under the row's lock nothing is under way any more.
-    fn judge(&self, settled: Option<StoredKey>, sent: &Sent) -> Result<Written, EngineError> {
+    pub(crate) fn judge(&self, settled: Option<StoredKey>, sent: &Sent) -> Result<Written, EngineError> {
         let stored = settled.ok_or(EngineError::NotFound("secret key"))?;
         let found = Sent::of(&stored);
         let is_done = (found.record == sent.record && found.seals == sent.seals)

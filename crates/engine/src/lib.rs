@@ -4,6 +4,7 @@
 //! change-feed row together, in a task that a dropped request can't cancel. It knows no HTTP, prints nothing, and reads
 //! neither a file nor an environment variable: the server hands everything in.
 
+pub mod bulk;
 pub mod cache;
 pub mod clock;
 pub mod context;
@@ -16,9 +17,12 @@ pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
 mod error;
+pub mod explain_key;
 mod key_write;
+mod keys_write;
 mod loads;
 pub mod lock_organization;
+pub mod look_up_keys;
 pub mod metrics;
 pub mod once;
 pub mod organization_cell;
@@ -35,6 +39,7 @@ mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
+pub mod stop_keys;
 pub mod stop_organization;
 pub mod tend_keys;
 pub mod verify;

@@ -256,13 +256,23 @@ fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp) {
         let small = wanted.to_lowercase();
         let within = text.text(&format!("%{}%", escaped(&small)));
         let id = text.text(&small);
-        let (begins, length) = (text.text(wanted), wanted.chars().count());
-        // Not LIKE, which tells capitals apart on one database and not on the other.
-        text.and(&format!(
-            "k.search LIKE {within} ESCAPE '!' OR k.id = {id} OR EXISTS (SELECT 1 FROM secret h WHERE h.key_id = k.id \
-             AND h.life = 'current' AND SUBSTR(h.hint, 1, {length}) = {begins})"
-        ));
+        text.and(&format!("k.search LIKE {within} ESCAPE '!' OR k.id = {id}"));
     }
+    if let Some(head) = &filter.hint_head {
+        let (head, length) = (text.text(head), head.chars().count());
+        // Not LIKE, which tells capitals apart on one database and not on the other.
+        text.and(&of_current_hint(&format!("SUBSTR(h.hint, 1, {length}) = {head}")));
+    }
+    if let Some(tail) = &filter.hint_tail {
+        let (tail, length) = (text.text(tail), tail.chars().count());
+        text.and(&of_current_hint(&format!(
+            "SUBSTR(h.hint, LENGTH(h.hint) - {length} + 1, {length}) = {tail}"
+        )));
+    }
+}
+
+fn of_current_hint(condition: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM secret h WHERE h.key_id = k.id AND h.life = 'current' AND {condition})")
 }
 
 fn unexpired(text: &mut Text, now: Timestamp) -> String {

@@ -1,0 +1,137 @@
+//! Emergency stop: every key that a filter means is paused, now, in one call. Ending them is a second call.
+//!
+//! There is no dry run and no bound on how many: whoever stops has no time to look. It is in the trail once, with what was meant,
+//! and once for each key. The stop of a whole organization is one row ([`crate::stop_organization`]).
+
+use keyward_core::audit::{Detail, Event};
+use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
+use keyward_core::record::ShownState;
+use keyward_core::state::{KeyState, PauseReason};
+use keyward_store::key_list::{KeyQuery, Place};
+
+use crate::Engine;
+use crate::context::Context;
+use crate::error::EngineError;
+use crate::key_write::BrokenSeals;
+use crate::keys_write::CHUNK;
+use crate::resume_key::state_change;
+
+/// What an emergency stop did.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Keys that are paused now and were not before.
+    pub paused: Vec<KeyId>,
+    /// Keys that could not be paused, because their seals do not open: no verify accepts them, and they can be deleted.
+    pub broken: Vec<KeyId>,
+    /// What stopped it before its end; those in `paused` are paused all the same.
+    pub stopped_by: Option<EngineError>,
+}
+
+impl Engine {
+    /// Pauses every active key that `filter` means.
+    ///
+    /// # Errors
+    /// [`EngineError`] before anything was paused.
+    pub async fn stop_keys(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        filter: KeyFilter,
+    ) -> Result<Stopped, EngineError> {
+        self.show_organization(&organization).await?;
+        let engine = self.clone();
+        let stopping =
+            self.run_to_its_end(async move { engine.stop_here(context, organization, filter).await });
+        stopping.await.unwrap_or(Err(EngineError::OutcomeUnknown))
+    }
+
+    async fn stop_here(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        filter: KeyFilter,
+    ) -> Result<Stopped, EngineError> {
+        self.audit_stop(&context, &organization, &filter).await?;
+        let filter = KeyFilter {
+            states: vec![ShownState::Active],
+            ..filter
+        };
+        let mut stopped = Stopped {
+            paused: Vec::new(),
+            broken: Vec::new(),
+            stopped_by: None,
+        };
+        // Those who come while it runs are found, too: keys are gone through in the order of their creation.
+        let mut after: Option<Place> = None;
+        loop {
+            let query = KeyQuery {
+                filter: &filter,
+                sort: KeySort::Created,
+                direction: Direction::Ascending,
+                after: after.as_ref(),
+                limit: CHUNK as i64,
+                now: self.now(),
+            };
+            let page = match self.inner.store.query_keys(&organization, &query).await {
+                Ok(page) => page,
+                Err(error) => {
+                    stopped.stopped_by = Some(error.into());
+                    return Ok(stopped);
+                }
+            };
+            let Some(last) = page.last() else {
+                return Ok(stopped);
+            };
+            after = Some(last.place.clone());
+            let ids = page.iter().map(|placed| placed.key.record.id).collect();
+            let paused = KeyState::Paused {
+                reason: PauseReason::Requested,
+            };
+            let written = self
+                .write_keys(
+                    context.clone(),
+                    organization.clone(),
+                    (ids, BrokenSeals::Refuse),
+                    Box::new(move |stored, _, _| state_change(stored, paused, "key.pause")),
+                )
+                .await;
+            match written {
+                Ok(written) => {
+                    for (id, one) in written {
+                        match one {
+                            Ok(one) if one.is_changed => stopped.paused.push(id),
+                            Err(EngineError::SealBroken) => stopped.broken.push(id),
+                            // Paused or ended by somebody else meanwhile.
+                            Ok(_) | Err(_) => {}
+                        }
+                    }
+                }
+                Err(error) => {
+                    stopped.stopped_by = Some(error);
+                    return Ok(stopped);
+                }
+            }
+        }
+    }
+
+    async fn audit_stop(
+        &self,
+        context: &Context,
+        organization: &OrganizationId,
+        filter: &KeyFilter,
+    ) -> Result<(), EngineError> {
+        let meant = serde_json::to_value(filter).unwrap_or_default();
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "keys.stop",
+            target: format!("organization/{organization}"),
+            request_id: context.request_id.to_string(),
+            detail: Detail::new().fact("filter", meant),
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.append_audit(organization.as_str(), &event, self.now()).await?;
+        tx.fence(self.inner.right.epoch()).await?;
+        Ok(tx.commit().await?)
+    }
+}
