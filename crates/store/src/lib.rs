@@ -16,6 +16,7 @@ pub mod node;
 pub mod organizations;
 pub mod schema;
 pub mod settings;
+pub mod uses;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;

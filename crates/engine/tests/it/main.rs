@@ -11,6 +11,7 @@ mod cache;
 mod create_key;
 mod datasets;
 mod delete_key;
+mod last_use;
 mod lost_answers;
 mod organization_cell;
 mod restore;
