@@ -71,11 +71,8 @@ impl Subject {
     /// Puts every key of the corpus into the cache, as a load would, without one.
     pub fn fill(&self, corpus: &Corpus) {
         for (at, id) in corpus.shuffled() {
-            let secret = CachedSecret {
-                number: 1,
-                life: SecretLife::Current,
-                digest: KeyDigest::of(corpus.text(at)).into(),
-            };
+            let digest = KeyDigest::of(corpus.text(at)).into();
+            let secret = CachedSecret::new(1, SecretLife::Current, digest);
             let record = seed::record(id, at);
             let key = CachedKey::new(record, ORGANIZATION, vec![secret], false);
             self.engine.cache().apply(Arc::new(key));

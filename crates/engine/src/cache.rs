@@ -21,6 +21,7 @@ use keyward_core::plain::PlainKey;
 use keyward_core::record::KeyRecord;
 use keyward_core::state::SecretLife;
 
+use crate::last_use::NotedIn;
 use crate::organization_cell::{OrganizationCell, OrganizationMark, OrganizationStanding, Organizations};
 
 const SHARDS: usize = 256;
@@ -49,6 +50,19 @@ pub struct CachedSecret {
     pub life: SecretLife,
     /// Its digest.
     pub digest: KeptDigest,
+    pub(crate) noted_in: NotedIn,
+}
+
+impl CachedSecret {
+    /// A secret whose use was not noted yet.
+    pub fn new(number: i64, life: SecretLife, digest: KeptDigest) -> Self {
+        Self {
+            number,
+            life,
+            digest,
+            noted_in: NotedIn::default(),
+        }
+    }
 }
 
 impl CachedKey {
@@ -127,8 +141,43 @@ struct Entry {
     digest: KeptDigest,
     organization: Arc<OrganizationCell>,
     key: Arc<CachedKey>,
+    /// Of the plain key's secret.
+    noted_in: NotedIn,
     plain: Option<PlainKey>,
     used: AtomicBool,
+}
+
+/// A plain key that was found, with what decides beside it.
+pub struct PlainFound<'a> {
+    entry: &'a Entry,
+    plain: PlainKey,
+    state: OrganizationState,
+}
+
+impl PlainFound<'_> {
+    /// The key.
+    pub const fn plain(&self) -> PlainKey {
+        self.plain
+    }
+
+    /// Its organization.
+    pub fn organization_id(&self) -> &OrganizationId {
+        self.entry.organization.id()
+    }
+
+    /// The state of its organization.
+    pub const fn organization_state(&self) -> OrganizationState {
+        self.state
+    }
+
+    pub(crate) const fn noted_in(&self) -> &NotedIn {
+        &self.entry.noted_in
+    }
+
+    /// The number of its one secret. Reads the whole record, which is further away than the entry.
+    pub(crate) fn secret_number(&self) -> i64 {
+        self.entry.key.secrets.first().map_or(0, |secret| secret.number)
+    }
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -224,7 +273,7 @@ impl VerificationCache {
         &self,
         id: KeyId,
         digest: impl FnOnce() -> KeyDigest,
-        read: impl FnOnce(PlainKey, &OrganizationId, OrganizationState) -> T,
+        read: impl FnOnce(PlainFound<'_>) -> T,
     ) -> (KeyDigest, Option<T>) {
         let shard = self.read(id);
         let hash = id.spread();
@@ -241,7 +290,7 @@ impl VerificationCache {
             let plain = entry.plain?;
             let state = entry.organization.state()?;
             entry.touch();
-            Some(read(plain, entry.organization.id(), state))
+            Some(read(PlainFound { entry, plain, state }))
         });
         (digest, answer)
     }
@@ -419,6 +468,7 @@ impl Entry {
             digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
             plain: plain.map(|(plain, _)| plain),
             organization,
+            noted_in: NotedIn::default(),
             used: AtomicBool::new(false),
             key,
         }

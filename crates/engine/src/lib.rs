@@ -4,6 +4,7 @@
 //! change-feed row together, in a task that a dropped request can't cancel. It knows no HTTP, prints nothing, and reads
 //! neither a file nor an environment variable: the server hands everything in.
 
+mod after_use;
 pub mod bulk;
 pub mod cache;
 pub mod clock;
@@ -20,6 +21,7 @@ mod error;
 pub mod explain_key;
 mod key_write;
 mod keys_write;
+pub mod last_use;
 mod loads;
 pub mod lock_organization;
 pub mod look_up_keys;
@@ -59,6 +61,7 @@ pub use error::EngineError;
 
 use crate::cache::VerificationCache;
 use crate::clock::SharedClock;
+use crate::last_use::Uses;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
@@ -104,6 +107,7 @@ struct Inner {
     cache: Arc<VerificationCache>,
     loads: Loads,
     right: Arc<Right>,
+    uses: Uses,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
     running_attempts: RunningAttempts,
@@ -199,6 +203,7 @@ impl Engine {
             cache,
             loads: Loads::new(),
             right,
+            uses: Uses::new(),
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),
@@ -207,16 +212,20 @@ impl Engine {
             tasks,
             stop,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        let writing = last_use::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(writing);
+        Ok(Self { inner })
     }
 
-    /// Waits for every write that was begun, gives the right back, and closes the database.
+    /// Waits for every write that was begun, writes what was used last, gives the right back, and closes the database.
     pub async fn shut_down(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        if let Err(error) = self.flush_uses().await {
+            tracing::warn!(%error, "the last uses of keys could not be written, and are lost");
+        }
         self.inner.store.close().await;
     }
 

@@ -76,11 +76,7 @@ pub(crate) fn open_one(
 ) -> Result<CachedSecret, OpenRefused> {
     let binding = record.seal_binding(secret.number, secret.life);
     let digest = open(keyring, &secret.sealed, &binding)?.into();
-    Ok(CachedSecret {
-        number: secret.number,
-        life: secret.life,
-        digest,
-    })
+    Ok(CachedSecret::new(secret.number, secret.life, digest))
 }
 
 /// Seals every secret anew for a changed record; each must still fit the record as it was, so that no write launders

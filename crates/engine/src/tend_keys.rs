@@ -10,11 +10,12 @@ use keyward_core::idempotency::{OUTCOME_LIFE_MS, VALUE_LIFE_MS};
 use keyward_core::record::Actor;
 use keyward_core::rotation::DueStatus;
 use keyward_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
-use keyward_store::due::DueNotice;
+use keyward_store::due::{DueNotice, SecretOver};
 
 use crate::Engine;
 use crate::context::Context;
 use crate::error::EngineError;
+use crate::key_write::Written;
 
 const TICK: Duration = Duration::from_secs(1);
 /// So many of each at a time; what is left comes with the next tick.
@@ -82,10 +83,7 @@ impl Engine {
         for secret in over {
             let context = Context::new(Actor::System, context.request_id.clone());
             let id = secret.key_id;
-            match self
-                .end_overdue_secrets(context, secret.organization_id, id)
-                .await
-            {
+            match self.end_or_activate(context, &secret).await {
                 Ok(written) => ended += usize::from(written.is_changed),
                 // It is refused as it is; others must not wait for it.
                 Err(error @ (EngineError::SealBroken | EngineError::NotFound(_))) => {
@@ -95,6 +93,21 @@ impl Engine {
             }
         }
         Ok(ended)
+    }
+
+    /// Ends what is over; a pending secret that was used in its time takes over after all.
+    async fn end_or_activate(&self, context: Context, over: &SecretOver) -> Result<Written, EngineError> {
+        let (organization, id) = (&over.organization_id, over.key_id);
+        let uses = self.last_uses(organization, &[id]).await?;
+        let first_use = uses
+            .get(&id)
+            .and_then(|key| key.secrets.iter().find(|one| one.number == over.number));
+        if let Some(first_use) = first_use {
+            let subject = (organization.clone(), id);
+            self.activate_secret(context.clone(), subject, (over.number, first_use.first_used_at))
+                .await?;
+        }
+        self.end_overdue_secrets(context, organization.clone(), id).await
     }
 
     async fn tell_due(&self, now: Timestamp) -> Result<usize, EngineError> {

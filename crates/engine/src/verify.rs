@@ -1,6 +1,7 @@
 //! Verify: is this key accepted, here and now, for this? The path that Keyward exists for.
 //!
-//! From memory: one look, one constant-time comparison, one decision; no write, no lock across an await. From the
+//! From memory: one look, one constant-time comparison, one decision; no lock across an await, and no write but the note
+//! that the key was used ([`crate::last_use`]), once a second. From the
 //! database, where memory may not be used: a shared load, put through the cache. A database that does not answer is
 //! `store_unavailable`, never "unknown" and never an allow.
 
@@ -15,16 +16,15 @@ use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
-use keyward_core::plain::PlainKey;
-use keyward_core::record::KeyRecord;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
 use keyward_core::state::SecretLife;
+use keyward_core::time::Timestamp;
 use keyward_store::keys::StoredKey;
 
 use crate::Engine;
-use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache};
+use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, PlainFound, VerificationCache};
 use crate::loads::{Loaded, PATIENCE, Turn, outcome_of};
 use crate::permit::{Identity, OwnedResource, Permit};
 use crate::sealing;
@@ -70,6 +70,28 @@ impl<'a> Accepted<'a> {
     }
 }
 
+/// Whether an accept counts as a use of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    AsUse,
+    Not,
+}
+
+/// A question on its way.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    question: &'a VerifyQuestion<'a>,
+    /// Of the key that was presented.
+    digest: &'a KeyDigest,
+    counting: Counting,
+}
+
+/// A secret whose key may do what was asked, at the moment when that was decided.
+struct Approved<'a> {
+    secret: &'a CachedSecret,
+    now: Timestamp,
+}
+
 impl Engine {
     /// Verifies a key, and makes `accept`'s value from the accepted key in place, so that the way from memory copies
     /// nothing.
@@ -86,27 +108,29 @@ impl Engine {
             self.inner.metrics.accepted.increment(1);
             return Ok(accepted);
         }
+        let asked = Asked {
+            question,
+            digest: &digest,
+            counting: Counting::AsUse,
+        };
         // Boxed, so that the usual way does not carry the room for this one.
-        Box::pin(self.verify_whole(question, &digest, &|key: &Arc<CachedKey>, _| {
-            accept(Accepted::of(key))
-        }))
-        .await
+        Box::pin(self.verify_whole(asked, &|key: &Arc<CachedKey>, _| accept(Accepted::of(key)))).await
     }
 
     /// Verifies by the whole record of the key, from memory or from the database.
     async fn verify_whole<T>(
         &self,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
+        asked: Asked<'_>,
         accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
     ) -> Result<T, Refusal> {
-        let outcome = match self.verify_in_memory(question, digest, accept) {
+        let outcome = match self.verify_in_memory(asked, accept) {
             Some(outcome) => outcome,
-            None => Box::pin(self.verify_from_store(question, digest, accept)).await,
+            None => Box::pin(self.verify_from_store(asked, accept)).await,
         };
-        match &outcome {
-            Ok(_) => self.inner.metrics.accepted.increment(1),
-            Err(refusal) => self.inner.metrics.count_refusal(refusal.code()),
+        match (&outcome, asked.counting) {
+            (_, Counting::Not) => {}
+            (Ok(_), Counting::AsUse) => self.inner.metrics.accepted.increment(1),
+            (Err(refusal), Counting::AsUse) => self.inner.metrics.count_refusal(refusal.code()),
         }
         outcome
     }
@@ -119,9 +143,19 @@ impl Engine {
     ) -> (KeyDigest, Option<T>) {
         let key = question.credentials.key;
         let key_id = key.id();
-        let answer_surely = |plain: PlainKey, organization_id: &OrganizationId, state| {
+        let answer_surely = |found: PlainFound<'_>| {
             let asked = self.question_now(question);
-            plain.surely_accepts((organization_id, state), &asked).then(|| {
+            let (plain, organization_id) = (found.plain(), found.organization_id());
+            let is_accepted = plain.surely_accepts((organization_id, found.organization_state()), &asked)
+                // Asked now, when the answer is made, as for every answer from memory.
+                && self.inner.right.is_held();
+            is_accepted.then(|| {
+                self.inner.uses.note(
+                    found.noted_in(),
+                    (organization_id, key_id),
+                    || found.secret_number(),
+                    asked.now,
+                );
                 accept(Accepted {
                     key_id,
                     organization_id,
@@ -130,12 +164,11 @@ impl Engine {
                 })
             })
         };
-        let (digest, accepted) = self
+        let look = self
             .inner
             .cache
             .look_plain(key_id, || key.digest(), answer_surely);
-        // Asked now, when the answer is made, as for every answer from memory.
-        (digest, accepted.flatten().filter(|_| self.inner.right.is_held()))
+        (look.0, look.1.flatten())
     }
 
     /// Counts a refusal that was decided before any key was looked at.
@@ -148,12 +181,31 @@ impl Engine {
     /// # Errors
     /// The refusal.
     pub async fn identify(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
-        let digest = question.credentials.key.digest();
-        self.verify_whole(question, &digest, &|key: &Arc<CachedKey>, secret_number| {
-            Identity {
-                key: Arc::clone(key),
-                secret_number,
-            }
+        self.identify_counting(question, Counting::AsUse).await
+    }
+
+    /// What [`Engine::identify`] would answer, for those who only want to know: it counts as no use of the key and is in
+    /// no figure.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn identify_without_use(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
+        self.identify_counting(question, Counting::Not).await
+    }
+
+    async fn identify_counting(
+        &self,
+        question: &VerifyQuestion<'_>,
+        counting: Counting,
+    ) -> Result<Identity, Refusal> {
+        let asked = Asked {
+            question,
+            digest: &question.credentials.key.digest(),
+            counting,
+        };
+        self.verify_whole(asked, &|key: &Arc<CachedKey>, secret_number| Identity {
+            key: Arc::clone(key),
+            secret_number,
         })
         .await
     }
@@ -192,51 +244,59 @@ impl Engine {
     /// The way without the database; `None` where it must be asked.
     fn verify_in_memory<T>(
         &self,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
+        asked: Asked<'_>,
         accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
     ) -> Option<Result<T, Refusal>> {
-        let look = self
-            .inner
-            .cache
-            .look(question.credentials.key.id(), |key, organization| {
-                self.answer_live((key, organization), question, digest, accept)
-            });
-        let Look::Here(Some(outcome)) = look else {
-            return None;
-        };
-        // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
-        self.inner.right.is_held().then_some(outcome)
+        let id = asked.question.credentials.key.id();
+        let look = self.inner.cache.look(id, |key, organization| {
+            let judged = self.judge_live((key, organization), asked)?;
+            // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
+            // Only an answer that is given counts as a use.
+            let is_given = self.inner.right.is_held();
+            is_given.then(|| self.answer(key, judged, asked.counting, accept))
+        });
+        match look {
+            Look::Here(outcome) => outcome,
+            Look::ReadThrough => None,
+        }
     }
 
-    /// The answer of a key's live secrets; `None` if none matches and ended ones may.
-    fn answer_live<T>(
+    /// The decision about a key by its live secrets; `None` if none matches and ended ones may.
+    fn judge_live<'a>(
         &self,
-        (key, organization): (&Arc<CachedKey>, OrganizationState),
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Option<Result<T, Refusal>> {
-        match key.matching_secret(digest) {
-            Some(secret) => Some(
-                self.decide(&key.record, secret.life, organization, question)
-                    .map(|()| accept(key, secret.number)),
-            ),
+        (key, organization): (&'a CachedKey, OrganizationState),
+        asked: Asked<'_>,
+    ) -> Option<Result<Approved<'a>, Refusal>> {
+        let question = self.question_now(asked.question);
+        match key.matching_secret(asked.digest) {
+            Some(secret) => {
+                let decided = decide(&key.record, secret.life, organization, &question);
+                let now = question.now;
+                Some(decided.map(|()| Approved { secret, now }))
+            }
             None if key.has_ended_secrets => None,
             None => Some(Err(Refusal::KeyUnknown)),
         }
     }
 
-    fn decide(
+    /// Makes the answer of a decision, and notes the use.
+    fn answer<T>(
         &self,
-        record: &KeyRecord,
-        life: SecretLife,
-        organization: OrganizationState,
-        question: &VerifyQuestion<'_>,
-    ) -> Result<(), Refusal> {
-        decide(record, life, organization, &self.question_now(question))?;
+        key: &Arc<CachedKey>,
+        judged: Result<Approved<'_>, Refusal>,
+        counting: Counting,
+        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+    ) -> Result<T, Refusal> {
+        let Approved { secret, now } = judged?;
         // No key has a rate limit yet: creation takes none.
-        decide_rate(RateStanding::Within)
+        decide_rate(RateStanding::Within)?;
+        if counting == Counting::AsUse {
+            let subject = (&key.record.organization_id, key.record.id);
+            self.inner
+                .uses
+                .note(&secret.noted_in, subject, || secret.number, now);
+        }
+        Ok(accept(key, secret.number))
     }
 
     fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> Question<'a> {
@@ -250,11 +310,10 @@ impl Engine {
 
     async fn verify_from_store<T>(
         &self,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
+        asked: Asked<'_>,
         accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
     ) -> Result<T, Refusal> {
-        let id = question.credentials.key.id();
+        let id = asked.question.credentials.key.id();
         if !self.keyring().knows_key_id(id) {
             return Err(Refusal::KeyUnknown);
         }
@@ -263,25 +322,26 @@ impl Engine {
             Loaded::Nothing => return Err(Refusal::KeyUnknown),
             Loaded::Failed => return Err(Refusal::StoreUnavailable),
         };
-        match self.answer_live((&key, organization), question, digest, accept) {
-            Some(outcome) => outcome,
-            None => Err(self.refuse_ended(id, question, digest).await),
+        match self.judge_live((&key, organization), asked) {
+            Some(judged) => self.answer(&key, judged, asked.counting, accept),
+            None => Err(self.refuse_ended(id, asked).await),
         }
     }
 
     /// Compares with the ended secrets: their holder is told so. There is no way from here to an allow.
-    async fn refuse_ended(&self, id: KeyId, question: &VerifyQuestion<'_>, digest: &KeyDigest) -> Refusal {
+    async fn refuse_ended(&self, id: KeyId, asked: Asked<'_>) -> Refusal {
         let found = match self.read_ended(id).await {
             Ok(Some(found)) => found,
             Ok(None) => return Refusal::KeyUnknown,
             Err(refusal) => return refusal,
         };
         let (stored, opened) = found;
-        if !opened.iter().any(|secret| secret.digest.matches(digest)) {
+        if !opened.iter().any(|secret| secret.digest.matches(asked.digest)) {
             return Refusal::KeyUnknown;
         }
         let (record, organization) = (&stored.key.record, stored.organization_state);
-        self.decide(record, SecretLife::Ended, organization, question)
+        let question = self.question_now(asked.question);
+        decide(record, SecretLife::Ended, organization, &question)
             .err()
             .unwrap_or(Refusal::KeySuperseded)
     }

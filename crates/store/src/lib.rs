@@ -21,6 +21,7 @@ pub mod organizations;
 pub mod schema;
 pub mod settings;
 pub mod tokens;
+pub mod uses;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;

@@ -36,11 +36,7 @@ fn key(id: KeyId, version: i64, state: KeyState) -> Arc<CachedKey> {
         access: Access::UNNARROWED,
         conditions: Conditions::NONE,
     };
-    let secret = CachedSecret {
-        number: 1,
-        life: SecretLife::Current,
-        digest: digest().into(),
-    };
+    let secret = CachedSecret::new(1, SecretLife::Current, digest().into());
     Arc::new(CachedKey::new(record, OPEN, vec![secret], false))
 }
 
@@ -51,7 +47,7 @@ fn digest() -> KeyDigest {
 
 /// Whether the shortcut for plain keys answers.
 fn is_plainly_here(cache: &VerificationCache) -> bool {
-    cache.look_plain(id(), digest, |_, _, _| ()).1.is_some()
+    cache.look_plain(id(), digest, |_| ()).1.is_some()
 }
 
 fn alive(version: i64) -> Arc<CachedKey> {
@@ -604,17 +600,13 @@ fn the_shortcut_is_for_the_whole_secret_of_a_plain_key() {
     assert!(is_plainly_here(&cache));
     assert!(
         cache
-            .look_plain(id(), || KeyDigest::of("another"), |_, _, _| ())
+            .look_plain(id(), || KeyDigest::of("another"), |_| ())
             .1
             .is_none()
     );
     let ended_in_overlap = |life, others: usize| {
         let alive = alive(2);
-        let secret = |number| CachedSecret {
-            number,
-            life,
-            digest: digest().into(),
-        };
+        let secret = |number| CachedSecret::new(number, life, digest().into());
         let secrets = (0..=others).map(|number| secret(number as i64)).collect();
         let key = CachedKey::new(alive.record.clone(), OPEN, secrets, false);
         let cache = VerificationCache::new(100);

@@ -12,6 +12,7 @@ mod create_key;
 mod datasets;
 mod delete_key;
 mod edit_key;
+mod last_use;
 mod lost_answers;
 mod once;
 mod organization_cell;

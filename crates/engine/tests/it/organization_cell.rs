@@ -43,11 +43,7 @@ fn key(number: usize, organization_version: i64) -> Arc<CachedKey> {
         access: Access::UNNARROWED,
         conditions: Conditions::NONE,
     };
-    let secret = CachedSecret {
-        number: 1,
-        life: SecretLife::Current,
-        digest: digest().into(),
-    };
+    let secret = CachedSecret::new(1, SecretLife::Current, digest().into());
     let standing = standing(organization_version);
     Arc::new(CachedKey::new(record, standing, vec![secret], false))
 }
@@ -59,7 +55,9 @@ fn seen(cache: &VerificationCache, number: usize) -> Option<OrganizationState> {
     };
     // The shortcut knows what the long way knows, no more and no less.
     assert_eq!(
-        cache.look_plain(id(number), digest, |_, _, state| state).1,
+        cache
+            .look_plain(id(number), digest, |found| found.organization_state())
+            .1,
         seen,
         "key {number}"
     );

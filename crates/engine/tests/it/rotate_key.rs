@@ -213,6 +213,35 @@ async fn a_new_secret_takes_over_with_its_first_use(kind: Kind) {
     assert_eq!(rotating.answers(new).await, (SUPERSEDED, Ok(())));
 }
 
+async fn the_first_use_is_noticed_by_itself(kind: Kind) {
+    let rotating = Rotating::new(kind).await;
+    let rotated = rotating
+        .rotate(RotationMode::OnFirstUse { grace_ms: DAY_MS })
+        .await
+        .unwrap();
+    let new = rotated.value.reveal();
+    assert_eq!(rotating.test.verify(rotating.old()).await, Ok(()));
+    rotating.test.engine.flush_uses().await.unwrap();
+    assert_eq!(
+        rotating.lives().await[1].1,
+        SecretLife::Current,
+        "the old one's use is none"
+    );
+    assert_eq!(rotating.test.verify(new).await, Ok(()));
+    let first_used_at = rotating.in_ms(0);
+    rotating.test.clock.advance_ms(700);
+    rotating.test.engine.flush_uses().await.unwrap();
+    let expected = [
+        (2, SecretLife::Current),
+        (1, SecretLife::Until(first_used_at.plus_ms(DAY_MS))),
+    ];
+    let deadline = std::time::Instant::now() + keyward_testkit::deadline::PATIENCE;
+    while rotating.lives().await != expected {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn a_new_secret_that_nobody_uses_is_dropped_and_the_old_one_stays(kind: Kind) {
     let rotating = Rotating::new(kind).await;
     let rotated = rotating
@@ -329,6 +358,7 @@ on_both_databases!(
     an_overlap_accepts_both_until_its_millisecond,
     a_rotation_never_outlasts_the_key,
     a_new_secret_takes_over_with_its_first_use,
+    the_first_use_is_noticed_by_itself,
     a_new_secret_that_nobody_uses_is_dropped_and_the_old_one_stays,
     a_rotation_can_be_finished_early_and_cancelled,
     ended_secrets_are_kept_for_a_while,
