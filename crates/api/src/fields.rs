@@ -104,6 +104,11 @@ impl Fields {
         self.values.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether a field is there and null. To be asked before it is taken.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(Value::is_null)
+    }
+
     /// Notes a problem if a field is absent or null. To be asked before it is taken.
     pub fn require(&mut self, name: &str) {
         if !self.has(name) {

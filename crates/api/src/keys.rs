@@ -13,15 +13,17 @@ use keyward_core::record::Key;
 use keyward_core::rotation::{RotationPolicy, ScheduleChoice};
 use keyward_core::rule::{MAX_PATTERNS, MAX_RULES, OperationPattern, ResourcePattern, Rule};
 use keyward_core::scope::{Scope, ScopeSet};
-use keyward_core::state::{DeleteReason, KeyState};
+use keyward_core::state::{DeleteReason, KeyState, SecretLife};
 use keyward_core::tag::{MAX_TAGS, Tag};
-use keyward_core::time::{Timestamp, parse_duration_ms};
+use keyward_core::time::{Timestamp, parse_duration_ms, write_duration_ms};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::fields::{Fields, bounded, kind_of};
 use crate::moment;
-use crate::schema::{DeleteReasonName, EnvironmentName, KeyStateName, LevelName, ScopeName};
+use crate::schema::{
+    DeleteReasonName, DueStatusName, EnvironmentName, KeyStateName, LevelName, ScopeName, SecretStateName,
+};
 
 /// What [`read_draft`] reads, for the API's description.
 #[derive(ToSchema, Deserialize)]
@@ -58,6 +60,12 @@ pub struct NewKeyBody {
     /// Networks or addresses that it may be used from; absent: from anywhere.
     #[schema(min_items = 1, max_items = 100, example = json!(["10.0.0.0/8"]))]
     pub allowed_addresses: Option<Vec<String>>,
+    /// Words to find it by, and to stop many keys by.
+    #[schema(max_items = 40, example = json!(["team:vision"]))]
+    pub tags: Option<Vec<String>>,
+    /// How often its secret is to be replaced, such as `90d`; null for no due date, absent for what the environment proposes.
+    #[schema(example = "90d")]
+    pub rotate_every: Option<String>,
 }
 
 /// What [`read_reason`] reads, for the API's description.
@@ -159,7 +167,7 @@ const NO_POLICY: CreationPolicy = CreationPolicy {
 
 /// Whether what is said of a field was found by what stands in the place of a field that could not be read: of that one
 /// enough was said already.
-fn rests_on_any(unread: &[FieldProblem], field: &str) -> bool {
+pub(crate) fn rests_on_any(unread: &[FieldProblem], field: &str) -> bool {
     let field = field_of_request(field);
     unread.iter().any(|problem| {
         let unread = field_of_request(&problem.field);
@@ -173,7 +181,7 @@ fn field_of_request(path: &str) -> &str {
 }
 
 /// `rotate_every`: a span such as `90d`, or null for no due date; absent leaves it as it is, or as proposed.
-fn read_schedule(fields: &mut Fields) -> Option<ScheduleChoice> {
+pub(crate) fn read_schedule(fields: &mut Fields) -> Option<ScheduleChoice> {
     match fields.take_nullable("rotate_every")? {
         None => Some(ScheduleChoice::AsNeeded),
         Some(serde_json::Value::String(text)) => fields
@@ -207,14 +215,14 @@ fn read_conditions(fields: &mut Fields, now: Timestamp) -> Conditions {
 }
 
 /// A network, or a single address as the network that holds it alone.
-fn read_network(text: &str) -> Result<IpNet, &'static str> {
+pub(crate) fn read_network(text: &str) -> Result<IpNet, &'static str> {
     let network = text
         .parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
     network.map_err(|_| "is an address or a network such as 10.0.0.0/8 or 2001:db8::/32")
 }
 
-fn read_rules(fields: &mut Fields) -> Option<Vec<Rule>> {
+pub(crate) fn read_rules(fields: &mut Fields) -> Option<Vec<Rule>> {
     let items = fields.list("rules")?;
     if items.len() > MAX_RULES {
         fields.problem("rules", format!("at most {MAX_RULES} rules"));
@@ -301,6 +309,22 @@ pub struct KeyView {
     pub expires_at: Option<String>,
     /// From where it may be used; null is from anywhere.
     pub allowed_addresses: Option<Vec<String>>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// How often its secret is to be replaced; null is as needed.
+    pub rotate_every: Option<String>,
+    /// When its secret was last replaced.
+    #[schema(format = DateTime)]
+    pub rotated_at: Option<String>,
+    /// When its secret is to be replaced next.
+    #[schema(format = DateTime)]
+    pub rotation_due_at: Option<String>,
+    /// How that stands now.
+    #[schema(value_type = DueStatusName)]
+    pub rotation: String,
+    /// When it was last used, to the second; null is never.
+    #[schema(format = DateTime)]
+    pub last_used_at: Option<String>,
     /// Head and tail of its current secret.
     pub hint: String,
     /// Who made it.
@@ -362,12 +386,80 @@ impl KeyView {
                 AddressRule::Anywhere => None,
                 AddressRule::Only(networks) => Some(networks.iter().map(ToString::to_string).collect()),
             },
+            tags: key.tags.iter().map(ToString::to_string).collect(),
+            rotate_every: key.rotate_every_ms.map(write_duration_ms),
+            rotated_at: key.rotated_at.map(moment::write),
+            rotation_due_at: key.rotation_due_at().map(moment::write),
+            rotation: key.due_status(now).name().to_owned(),
+            last_used_at: None,
             hint: key.hint.clone(),
             created_by: key.created_by.to_string(),
             created_at: moment::write(key.created_at),
             updated_at: moment::write(key.updated_at),
             version: record.version,
         }
+    }
+}
+
+impl KeyView {
+    /// The same with when the key was last used.
+    #[must_use]
+    pub fn used(self, last_used_at: Option<Timestamp>) -> Self {
+        Self {
+            last_used_at: last_used_at.map(moment::write),
+            ..self
+        }
+    }
+}
+
+/// A key with its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = KeyDetail)]
+pub struct KeyDetailView {
+    /// The key.
+    #[serde(flatten)]
+    pub key: KeyView,
+    /// Its secrets, the newest first: at most two that live, and those of the past that are kept.
+    pub secrets: Vec<SecretView>,
+}
+
+/// One secret of a key; never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = KeySecret)]
+pub struct SecretView {
+    /// Counted from 1 within its key.
+    pub number: i64,
+    /// What it is now.
+    #[schema(value_type = SecretStateName)]
+    pub state: String,
+    /// Head and tail of its text.
+    pub hint: String,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it ends by itself.
+    #[schema(format = DateTime)]
+    pub ends_at: Option<String>,
+    /// When it was ended.
+    #[schema(format = DateTime)]
+    pub ended_at: Option<String>,
+    /// When it was first used; null is never.
+    #[schema(format = DateTime)]
+    pub first_used_at: Option<String>,
+    /// When it was last used, to the second; null is never.
+    #[schema(format = DateTime)]
+    pub last_used_at: Option<String>,
+}
+
+/// The states of a secret at a moment.
+pub const SECRET_STATES: [&str; 4] = ["current", "until", "pending", "ended"];
+
+/// The name of a secret's state at `now`: what is over is ended, whether somebody noted it or not.
+pub fn secret_state(life: SecretLife, now: Timestamp) -> &'static str {
+    if life.is_superseded(now) {
+        SecretLife::Ended.name()
+    } else {
+        life.name()
     }
 }
 
@@ -387,8 +479,9 @@ pub struct CreatedKeyView {
     /// The key.
     #[serde(flatten)]
     pub key: KeyView,
-    /// Its value, shown this once.
-    pub value: String,
+    /// Its value, shown this once. Null where a request with an Idempotency-Key is repeated later than ten minutes after the first, or
+    /// after the end of the key.
+    pub value: Option<String>,
     /// The address of the resource API, for the snippets beside the value.
     pub endpoint: String,
 }

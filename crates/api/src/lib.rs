@@ -5,6 +5,11 @@
 
 pub mod cursor;
 pub mod fields;
+pub mod key_bulk;
+pub mod key_edit;
+pub mod key_explain;
+pub mod key_filter;
+pub mod key_rotation;
 pub mod keys;
 pub mod moment;
 pub mod organizations;

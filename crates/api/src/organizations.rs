@@ -74,6 +74,25 @@ pub struct OrganizationView {
     pub members: Option<Vec<MemberView>>,
 }
 
+/// What a change of an organization's state did, and who confirmed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OrganizationStateChange)]
+pub struct OrganizationStateView {
+    /// Its id.
+    pub id: String,
+    /// The state it is in now.
+    #[schema(value_type = OrganizationStateName)]
+    pub state: String,
+    /// Whether this call changed it, or found it so.
+    pub changed: bool,
+    /// Nodes that confirmed the change.
+    pub confirmed: u32,
+    /// Nodes that were waited out.
+    pub waited_out: u32,
+    /// How long was waited for them, in milliseconds.
+    pub waited_ms: u64,
+}
+
 /// A member of an organization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Member)]

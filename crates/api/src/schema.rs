@@ -6,10 +6,12 @@ use std::borrow::Cow;
 
 use keyward_core::decision::OrganizationState;
 use keyward_core::environment::Environment;
+use keyward_core::key_filter::KeySort;
 use keyward_core::level::PermissionLevel;
 use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::operation::Operation;
 use keyward_core::role::Role;
+use keyward_core::rotation::DueStatus;
 use keyward_core::scope::Scope;
 use keyward_core::state::DeleteReason;
 use utoipa::openapi::RefOr;
@@ -43,10 +45,24 @@ names! {
     LevelName as "Level": PermissionLevel::ALL.map(PermissionLevel::name);
     /// The environment of a secret key.
     EnvironmentName as "Environment": Environment::ALL.map(Environment::name);
+    /// An environment that a filter names.
+    EnvironmentOrNoneName as "EnvironmentOrNone": crate::key_filter::environment_names();
     /// The shown state of a secret key.
     KeyStateName as "KeyState": ["active", "paused", "expired", "deleted"];
     /// The shown state of a management token.
     TokenStateName as "TokenState": ["active", "expired", "deleted"];
+    /// How a key stands to its next rotation.
+    DueStatusName as "DueStatus": DueStatus::ALL.map(DueStatus::name);
+    /// The state of a secret of a key.
+    SecretStateName as "SecretState": crate::keys::SECRET_STATES;
+    /// How a rotation treats the old secret.
+    RotationModeName as "RotationMode": crate::key_rotation::MODES;
+    /// What a list of keys is sorted by.
+    KeySortName as "KeySort": KeySort::ALL.map(KeySort::name);
+    /// In which direction a list goes.
+    DirectionName as "Direction": ["ascending", "descending"];
+    /// What is done with many keys.
+    BulkActionName as "BulkAction": crate::key_bulk::ACTIONS;
     /// Why a key is deleted.
     DeleteReasonName as "DeleteReason": DeleteReason::ALL.iter().map(|reason| reason.name());
     /// The state of an organization.

@@ -126,6 +126,13 @@ pub fn read(mut fields: Fields) -> Result<Asked, Vec<FieldProblem>> {
     fields.finish_strictly(Asked::Several(questions)).map_err(bounded)
 }
 
+/// Takes the resource of a question.
+pub(crate) fn take_resource(fields: &mut Fields) -> AskedResource {
+    fields
+        .parsed("resource", read_resource)
+        .unwrap_or(AskedResource::Organization)
+}
+
 fn read_question(mut fields: Fields) -> Result<KeyQuestion, Vec<FieldProblem>> {
     let key = fields.required_text("key").unwrap_or_default();
     let has_operation = fields.has("operation");

@@ -104,6 +104,15 @@ impl RotationMode {
     }
 }
 
+/// What kind of rotation is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationChoice {
+    /// This one.
+    Mode(RotationMode),
+    /// An overlap of a day, or until the key's own end if that comes before.
+    UsualOverlap,
+}
+
 /// When the old secret ends after the new one was used for the first time: never later than the key.
 pub fn end_of_grace(first_used_at: Timestamp, grace_ms: i64, expires_at: Option<Timestamp>) -> Timestamp {
     let end = first_used_at.plus_ms(grace_ms.clamp(0, MAX_OVERLAP_MS));

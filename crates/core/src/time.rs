@@ -58,6 +58,16 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, DurationRefused> {
         .ok_or(DurationRefused)
 }
 
+/// A duration as [`parse_duration_ms`] reads it, in the largest unit that fits without a rest: `90d`.
+pub fn write_duration_ms(ms: i64) -> String {
+    let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")];
+    let (unit_ms, unit) = units
+        .into_iter()
+        .find(|(unit_ms, _)| ms != 0 && ms % unit_ms == 0)
+        .unwrap_or((1, "ms"));
+    format!("{}{unit}", ms / unit_ms)
+}
+
 /// A duration in words, in the largest unit that fits without a rest: `90 days`, `36 hours`.
 pub fn duration_words(ms: i64) -> String {
     let units = [
@@ -101,6 +111,9 @@ mod tests {
         assert_eq!(parse_duration_ms("2s"), Ok(2_000));
         assert_eq!(parse_duration_ms("90d"), Ok(90 * DAY_MS));
         assert_eq!(parse_duration_ms("5ms"), Ok(5));
+        for ms in [1, 999, 1_000, 90 * DAY_MS, 36 * HOUR_MS] {
+            assert_eq!(parse_duration_ms(&write_duration_ms(ms)), Ok(ms));
+        }
         for bad in [
             "",
             "s",

@@ -22,6 +22,7 @@ pub mod explain_key;
 mod key_write;
 mod keys_write;
 pub mod last_use;
+pub mod list_keys;
 mod loads;
 pub mod lock_organization;
 pub mod look_up_keys;

@@ -8,7 +8,7 @@ use keyward_core::audit::Detail;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_text::{KeyText, new_key_text};
 use keyward_core::record::{Key, ShownState};
-use keyward_core::rotation::{DEFAULT_OVERLAP_MS, RotationMode, end_of_grace};
+use keyward_core::rotation::{DEFAULT_OVERLAP_MS, RotationChoice, RotationMode, end_of_grace};
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
@@ -21,15 +21,6 @@ use crate::edit_key::check_version;
 use crate::error::EngineError;
 use crate::key_write::{Beside, BrokenSeals, Change, NewSecret, Plan, SecretsChange, Written};
 use crate::once::{Attempt, Once};
-
-/// What kind of rotation is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RotationChoice {
-    /// This one.
-    Mode(RotationMode),
-    /// An overlap of a day, or until the key's own end if that comes before.
-    UsualOverlap,
-}
 
 /// A rotated key with its new value.
 #[derive(Debug)]

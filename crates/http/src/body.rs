@@ -67,6 +67,7 @@ pub async fn optional_fields(body: Body) -> Result<Fields, Problem> {
     object(if bytes.is_empty() { b"{}" } else { &bytes })
 }
 
-fn object(bytes: &[u8]) -> Result<Fields, Problem> {
+/// The bytes of a body as an object.
+pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Problem> {
     Fields::of_body(bytes).map_err(|refused| Problem::unreadable_body(refused.to_string()))
 }

@@ -146,6 +146,14 @@ impl Problem {
         }
     }
 
+    /// What it says, for an answer that has it in a field.
+    pub(crate) fn message(&self) -> String {
+        match &self.kind {
+            Kind::Request { message, .. } => message.clone(),
+            Kind::Key(_) | Kind::Management(_) => self.code().to_owned(),
+        }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match &self.kind {

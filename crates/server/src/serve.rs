@@ -13,9 +13,12 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::routing::get;
 use keyward_core::keyring::Keyring;
+use keyward_core::record::Actor;
+use keyward_engine::context::Context;
 use keyward_engine::{Engine, EngineOptions, StartError};
 use keyward_http::health::{self, Detail};
 use keyward_http::management::{self, Door, Management, SharedManagement};
+use keyward_http::request::new_request_id;
 use keyward_http::site::{SharedSite, Site};
 use keyward_http::{pages, routes, verify};
 use keyward_store::Store;
@@ -74,6 +77,15 @@ pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<
     Ok((engine, file))
 }
 
+/// Begins what time brings about: it goes on until the engine is shut down, which waits for it.
+fn tend(engine: &Engine) {
+    let tending = engine.clone();
+    drop(engine.run_to_its_end(async move {
+        let context = || Context::new(Actor::System, new_request_id());
+        tending.tend_keys_until_stopped(context).await;
+    }));
+}
+
 /// The engine of an installation on which no server runs, for a command that does a server's work; with its lock.
 pub(crate) async fn open_engine_alone(place: &Place) -> Result<(Lock, Engine, KeyringFile)> {
     let folder = place.folder();
@@ -127,6 +139,7 @@ impl Server {
             .install_recorder()
             .context("could not start the metrics")?;
         let (engine, keyring_file) = open_engine(place, settings.cache_keys).await?;
+        tend(&engine);
         let started = Self::listen(
             (folder, lock, signals),
             settings,

@@ -3,12 +3,11 @@
 use keyward_core::idempotency::{OUTCOME_LIFE_MS, VALUE_LIFE_MS, read_idempotency_key, request_digest};
 use keyward_core::ids::OrganizationId;
 use keyward_core::record::Actor;
-use keyward_core::rotation::RotationMode;
+use keyward_core::rotation::{RotationChoice, RotationMode};
 use keyward_core::scope::ScopeSet;
 use keyward_engine::EngineError;
 use keyward_engine::context::Context;
 use keyward_engine::once::{Attempt, Once};
-use keyward_engine::rotate_key::RotationChoice;
 use keyward_testkit::engine::{Kind, Permission, TestEngine, context, draft};
 use keyward_testkit::on_both_databases;
 

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use keyward_core::edit_key::KeyEdit;
 use keyward_core::refusal::Code;
-use keyward_core::rotation::RotationMode;
+use keyward_core::rotation::{RotationChoice, RotationMode};
 use keyward_core::state::DeleteReason;
 use keyward_engine::EngineError;
 use keyward_engine::once::Once;
-use keyward_engine::rotate_key::RotationChoice;
 use keyward_testkit::engine::{Kind, TestEngine, context};
 use keyward_testkit::on_both_databases;
 

@@ -3,14 +3,14 @@
 use keyward_core::edit_key::KeyEdit;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::refusal::Code;
-use keyward_core::rotation::{RotationMode, UNUSED_SECRET_LIFE_MS};
+use keyward_core::rotation::{RotationChoice, RotationMode, UNUSED_SECRET_LIFE_MS};
 use keyward_core::state::SecretLife;
 use keyward_core::time::{DAY_MS, Timestamp};
 use keyward_engine::EngineError;
 use keyward_engine::clock::Clock as _;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::once::Once;
-use keyward_engine::rotate_key::{RotatedKey, RotationChoice};
+use keyward_engine::rotate_key::RotatedKey;
 use keyward_testkit::engine::{Kind, TestEngine, context};
 use keyward_testkit::on_both_databases;
 
@@ -242,7 +242,14 @@ async fn the_first_use_is_noticed_by_itself(kind: Kind) {
     }
 }
 
-async fn a_new_secret_that_nobody_uses_is_dropped_and_the_old_one_stays(kind: Kind) {
+const fn rotated_life(until: Timestamp) -> SecretLife {
+    SecretLife::Pending {
+        until,
+        grace_ms: DAY_MS,
+    }
+}
+
+async fn a_secret_used_in_its_last_millisecond_takes_over(kind: Kind) {
     let rotating = Rotating::new(kind).await;
     let rotated = rotating
         .rotate(RotationMode::OnFirstUse { grace_ms: DAY_MS })
@@ -250,7 +257,28 @@ async fn a_new_secret_that_nobody_uses_is_dropped_and_the_old_one_stays(kind: Ki
         .unwrap();
     let new = rotated.value.reveal();
     rotating.test.clock.advance_ms(UNUSED_SECRET_LIFE_MS - 1);
-    assert_eq!(rotating.answers(new).await, (Ok(()), Ok(())));
+    assert_eq!(rotating.test.verify(new).await, Ok(()));
+    rotating.test.clock.advance_ms(5_001);
+    rotating.test.engine.tend_keys(&context()).await.unwrap();
+    assert_eq!(
+        rotating.answers(new).await,
+        (Ok(()), Ok(())),
+        "the old one within its grace"
+    );
+    assert_eq!(rotating.lives().await[0].1, SecretLife::Current);
+}
+
+async fn a_new_secret_that_nobody_uses_is_dropped_and_the_old_one_stays(kind: Kind) {
+    let rotating = Rotating::new(kind).await;
+    let rotated = rotating
+        .rotate(RotationMode::OnFirstUse { grace_ms: DAY_MS })
+        .await
+        .unwrap();
+    let new = rotated.value.reveal();
+    // One that is used in its last millisecond would take over, so only the old one is asked.
+    rotating.test.clock.advance_ms(UNUSED_SECRET_LIFE_MS - 1);
+    assert_eq!(rotating.test.verify(rotating.old()).await, Ok(()));
+    assert_eq!(rotating.lives().await[0].1, rotated_life(rotating.in_ms(1)));
     rotating.test.clock.advance_ms(1);
     assert_eq!(rotating.answers(new).await, (Ok(()), SUPERSEDED));
     // A use of before its end that is told late still counts; one of after does not.
@@ -359,6 +387,7 @@ on_both_databases!(
     a_rotation_never_outlasts_the_key,
     a_new_secret_takes_over_with_its_first_use,
     the_first_use_is_noticed_by_itself,
+    a_secret_used_in_its_last_millisecond_takes_over,
     a_new_secret_that_nobody_uses_is_dropped_and_the_old_one_stays,
     a_rotation_can_be_finished_early_and_cancelled,
     ended_secrets_are_kept_for_a_while,

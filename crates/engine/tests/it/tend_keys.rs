@@ -1,10 +1,9 @@
 //! What time brings about: each reminder once, at its millisecond, and again only after a rotation.
 
 use keyward_core::new_key::KeyDraft;
-use keyward_core::rotation::{RotationMode, ScheduleChoice};
+use keyward_core::rotation::{RotationChoice, RotationMode, ScheduleChoice};
 use keyward_core::scope::ScopeSet;
 use keyward_core::time::DAY_MS;
-use keyward_engine::rotate_key::RotationChoice;
 use keyward_testkit::engine::{Kind, Permission, TestEngine, context, draft};
 use keyward_testkit::on_both_databases;
 

@@ -126,6 +126,14 @@ pub(super) struct QueryParameter {
     pub(super) schema: fn() -> RefOr<Schema>,
 }
 
+/// A header that a request may or has to carry.
+#[derive(Clone, Copy)]
+pub(super) struct HeaderParameter {
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+    pub(super) is_required: bool,
+}
+
 /// A route's description. Begun with [`Endpoint::get`] or [`Endpoint::post`], ended by `ManagementRoutes::add`.
 #[derive(Clone)]
 pub(super) struct Endpoint {
@@ -136,6 +144,7 @@ pub(super) struct Endpoint {
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     pub(super) query: Vec<QueryParameter>,
+    pub(super) headers: Vec<HeaderParameter>,
     pub(super) body: Option<BodyShape>,
     pub(super) answer: Option<(StatusCode, Shape)>,
     /// Problems beside those that every route of its kind can answer.
@@ -164,6 +173,7 @@ impl Endpoint {
             id: "",
             summary: "",
             query: Vec::new(),
+            headers: Vec::new(),
             body: None,
             answer: None,
             refusals: Vec::new(),
@@ -226,6 +236,42 @@ impl Endpoint {
             "At most so many items, from 1 to 1000; 100 if absent.",
             super::openapi::limit,
         )
+    }
+
+    /// Reads `If-Match` with `ManagementCall::required_version`.
+    pub(super) fn edits_a_version(self) -> Self {
+        self.with_header(HeaderParameter {
+            name: "If-Match",
+            description: "The ETag of what was read and is edited, or `*` for whatever is there.",
+            is_required: true,
+        })
+        .may_refuse(&[412, 428])
+    }
+
+    /// Reads `If-Match` with `ManagementCall::expected_version`.
+    pub(super) fn may_expect_a_version(self) -> Self {
+        self.with_header(HeaderParameter {
+            name: "If-Match",
+            description: "The ETag of what was read; another version is refused then.",
+            is_required: false,
+        })
+        .may_refuse(&[412])
+    }
+
+    /// Can be repeated with the same `Idempotency-Key`, which `ManagementCall::attempt` reads.
+    pub(super) fn is_done_once(self) -> Self {
+        self.with_header(HeaderParameter {
+            name: "Idempotency-Key",
+            description: "A random text of 22 to 255 characters. The same request with the same one is done once; for ten \
+                          minutes it is answered with the same value.",
+            is_required: false,
+        })
+        .may_refuse(&[409, 422])
+    }
+
+    fn with_header(mut self, header: HeaderParameter) -> Self {
+        self.headers.push(header);
+        self
     }
 
     /// What it answers where all is well.

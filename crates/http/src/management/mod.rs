@@ -7,6 +7,10 @@
 //! is ever sent.
 
 pub mod endpoint;
+mod key_bulk;
+mod key_changes;
+mod key_questions;
+mod key_values;
 pub mod keyring;
 mod keys;
 mod me;
@@ -27,13 +31,17 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use keyward_api::fields::Fields;
 use keyward_api::problem::RequestCode;
+use keyward_core::field::FieldProblem;
+use keyward_core::idempotency::{read_idempotency_key, request_digest};
 use keyward_core::keyring::Keyring;
 use keyward_core::management_refusal::ManagementRefusal;
+use keyward_core::secret::{IdempotencyKeyKind, Secret};
 use keyward_engine::Engine;
 use keyward_engine::context::Context;
+use keyward_engine::once::Attempt;
 use keyward_engine::verify_token::VerifiedToken;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -49,6 +57,10 @@ use crate::request::{RequestInfo, Who, peer_of};
 use crate::routes::{find, finish, path_params, room_for_body, without_panic};
 use crate::site::SharedSite;
 
+/// A random text that makes a repeated request the same request (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says of a reply that it is that of an earlier request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// See draft-ietf-httpapi-ratelimit-headers.
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// See [`RATE_LIMIT_POLICY`].
@@ -102,6 +114,7 @@ pub struct ManagementCall {
     pub context: Context,
     /// The token that was accepted; asked again once a body has come.
     token: Option<VerifiedToken>,
+    headers: HeaderMap,
     path: Vec<(String, String)>,
     /// Never locked: a body alone can't be shared, and a call that holds one could not be lent across an await.
     body: Mutex<Body>,
@@ -186,6 +199,10 @@ pub fn router(management: &SharedManagement) -> Router {
 fn all_routes() -> ManagementRoutes {
     let routes = ManagementRoutes { routes: Vec::new() };
     let routes = keys::add(routes);
+    let routes = key_values::add(routes);
+    let routes = key_changes::add(routes);
+    let routes = key_bulk::add(routes);
+    let routes = key_questions::add(routes);
     let routes = verdicts::add(routes);
     let routes = organizations::add(routes);
     let routes = tokens::add(routes);
@@ -258,6 +275,7 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
             query: Query::of(parts.uri.query()),
             context: Context::new(grant.actor(), info.id.clone()),
             token,
+            headers: std::mem::take(&mut parts.headers),
             path,
             management: Arc::clone(&management),
             body: Mutex::new(body),
@@ -317,6 +335,78 @@ impl ManagementCall {
         let body = self.body().await?;
         let fields = body::fields(body).await?;
         self.confirm().await.map(|()| fields)
+    }
+
+    /// The version that the caller read, which a change asks for; `None` is `*`, whatever is there.
+    ///
+    /// # Errors
+    /// `precondition_required` without it, `version_mismatch` for what is no version.
+    fn required_version(&self) -> Result<Option<i64>, Problem> {
+        let mut values = self.headers.get_all(header::IF_MATCH).iter();
+        let missing = || {
+            Problem::new(
+                RequestCode::PreconditionRequired,
+                "send If-Match with the ETag of what you read, so that nobody's change in between is lost; `If-Match: *` \
+                 changes whatever is there",
+            )
+        };
+        let value = values.next().ok_or_else(missing)?;
+        if values.next().is_some() {
+            return Err(missing());
+        }
+        match value.as_bytes() {
+            b"*" => Ok(None),
+            text => {
+                let version = std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
+                version.map(Some).ok_or_else(missing)
+            }
+        }
+    }
+
+    /// As [`ManagementCall::required_version`], where the header may be left out.
+    fn expected_version(&self) -> Result<Option<i64>, Problem> {
+        if self.headers.contains_key(header::IF_MATCH) {
+            self.required_version()
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The body as an object, and what makes a repetition of this request, if its caller sent an `Idempotency-Key`.
+    async fn fields_once(
+        &mut self,
+        route: &'static str,
+        subject: &str,
+    ) -> Result<(Fields, Option<Attempt>), Problem> {
+        let key = self.idempotency_key()?;
+        let body = self.body().await?;
+        let bytes = body::read(body, body::MAX_JSON_BYTES).await?;
+        self.confirm().await?;
+        let fields = body::object(if bytes.is_empty() { b"{}" } else { &bytes })?;
+        let attempt = key.map(|key| Attempt {
+            key,
+            request: request_digest(route, subject, &bytes),
+        });
+        Ok((fields, attempt))
+    }
+
+    fn idempotency_key(&self) -> Result<Option<Secret<IdempotencyKeyKind>>, Problem> {
+        let mut values = self.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let refused = |message: String| {
+            Problem::invalid(vec![FieldProblem {
+                field: "Idempotency-Key".to_owned(),
+                message,
+            }])
+        };
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => read_idempotency_key(value.as_bytes())
+                .map(Some)
+                .map_err(|why| refused(why.to_string())),
+            (Some(_), Some(_)) => Err(refused("is there twice; send it once".to_owned())),
+        }
     }
 
     /// The body as an object; one without a single byte counts as an empty object.

@@ -113,6 +113,15 @@ pub(super) fn limit() -> RefOr<Schema> {
         .into()
 }
 
+/// A number of days.
+pub(super) fn days() -> RefOr<Schema> {
+    Object::builder()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+        .maximum(Some(3_650))
+        .into()
+}
+
 fn method_of(endpoint: &Endpoint) -> HttpMethod {
     match endpoint.method.as_str() {
         "POST" => HttpMethod::Post,
@@ -154,6 +163,21 @@ fn operation(endpoint: &Endpoint) -> OperationBuilder {
                 .required(Required::False)
                 .description(Some(parameter.description))
                 .schema(Some((parameter.schema)())),
+        );
+    }
+    for header in &endpoint.headers {
+        let required = if header.is_required {
+            Required::True
+        } else {
+            Required::False
+        };
+        operation = operation.parameter(
+            ParameterBuilder::new()
+                .name(header.name)
+                .parameter_in(ParameterIn::Header)
+                .required(required)
+                .description(Some(header.description))
+                .schema(Some(Object::builder().schema_type(Type::String).build())),
         );
     }
     if let Some(body) = endpoint.body {

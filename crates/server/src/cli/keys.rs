@@ -252,7 +252,10 @@ impl Snippet {
                 "DATATURE_VI_ORGANIZATION_ID",
                 created.key.organization_id.as_str(),
             ),
-            ("DATATURE_VI_SECRET_KEY", created.value.as_str()),
+            (
+                "DATATURE_VI_SECRET_KEY",
+                created.value.as_deref().unwrap_or_default(),
+            ),
         ];
         let each = |lead: &str| {
             lines
