@@ -16,4 +16,5 @@ mod restore;
 mod right;
 mod rotate_keyring;
 mod tampering;
+mod tokens;
 mod verify;
