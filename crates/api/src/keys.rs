@@ -28,7 +28,7 @@ use crate::schema::{
 /// What [`read_draft`] reads, for the API's description.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewKey)]
+#[schema(as = NewKey, description = "A request for a secret key.")]
 pub struct NewKeyBody {
     /// What people call it; need not be unique.
     #[schema(min_length = 1, max_length = 100)]
@@ -71,7 +71,7 @@ pub struct NewKeyBody {
 /// What [`read_reason`] reads, for the API's description.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Deletion)]
+#[schema(as = Deletion, description = "Why a secret key is deleted.")]
 pub struct DeletionBody {
     /// Why; `removed` if it is absent.
     #[schema(value_type = Option<DeleteReasonName>)]
@@ -474,7 +474,7 @@ impl RuleView {
 
 /// A new key with its value: the only reply that ever holds one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = CreatedKey)]
+#[schema(as = CreatedKey, description = "A new secret key with its value, which no other reply holds.")]
 pub struct CreatedKeyView {
     /// The key.
     #[serde(flatten)]
@@ -494,7 +494,7 @@ impl std::fmt::Debug for CreatedKeyView {
 
 /// What a change of a key's state did, and who confirmed it (see docs/ARCHITECTURE.md, "Delete").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = KeyStateChange)]
+#[schema(as = KeyStateChange, description = "What a change of a key's state did, and which nodes know of it.")]
 pub struct KeyStateView {
     /// The key's id.
     pub id: String,

@@ -39,7 +39,7 @@ impl NewOrganization {
 /// What [`NewOrganization::read`] reads, for the API's description.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewOrganization)]
+#[schema(as = NewOrganization, description = "A request for an organization.")]
 pub struct NewOrganizationBody {
     /// The display name.
     #[schema(min_length = 1, max_length = 100)]

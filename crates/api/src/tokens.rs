@@ -27,7 +27,7 @@ pub struct NewToken {
 /// What [`NewToken::read`] reads, for the API's description.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewToken)]
+#[schema(as = NewToken, description = "A request for a management token.")]
 pub struct NewTokenBody {
     /// What people call it; need not be unique.
     #[schema(min_length = 1, max_length = 100)]
@@ -149,7 +149,7 @@ pub fn names(rights: RightSet) -> Vec<String> {
 
 /// A new token with its text: the only reply that ever holds one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = CreatedToken)]
+#[schema(as = CreatedToken, description = "A new management token with its text, which no other reply holds.")]
 pub struct CreatedTokenView {
     /// The token.
     #[serde(flatten)]

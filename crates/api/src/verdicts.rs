@@ -57,7 +57,7 @@ pub enum Asked {
 /// What [`read`] reads of one question, for the API's description.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = KeyQuestion)]
+#[schema(as = KeyQuestion, description = "May this key do this?")]
 pub struct KeyQuestionBody {
     /// The key, as it was presented.
     pub key: String,
@@ -85,7 +85,7 @@ pub struct KeyQuestionsBody {
 /// What [`read`] reads, for the API's description.
 #[derive(ToSchema, Deserialize)]
 #[serde(untagged)]
-#[schema(as = KeyQuestionOrSeveral)]
+#[schema(as = KeyQuestionOrSeveral, description = "One question, or up to 100.")]
 pub enum AskedBody {
     /// One question.
     One(KeyQuestionBody),
@@ -205,7 +205,7 @@ pub struct VerdictsView {
 /// What the API's description says of the answer: one verdict to one question, several to several.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
-#[schema(as = VerdictOrSeveral)]
+#[schema(as = VerdictOrSeveral, description = "One verdict to one question, several to several.")]
 pub enum AnsweredView {
     /// To one question.
     One(VerdictView),

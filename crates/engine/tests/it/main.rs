@@ -25,4 +25,5 @@ mod rotate_keyring;
 mod stop_organization;
 mod tampering;
 mod tend_keys;
+mod tokens;
 mod verify;

@@ -23,6 +23,7 @@ mod throttle;
 mod tokens;
 mod verdicts;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -45,7 +46,9 @@ use keyward_engine::once::Attempt;
 use keyward_engine::verify_token::VerifiedToken;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Array, Object, Ref, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use self::endpoint::{Demand, Endpoint};
 use self::principal::{Grant, Principal, sign_in};
@@ -123,12 +126,38 @@ pub struct ManagementCall {
 }
 
 /// A list on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListView<T> {
     /// The items.
     pub items: Vec<T>,
     /// The cursor of the next page; null at the end.
     pub next: Option<String>,
+}
+
+// By hand, because the derived name would be the same for the lists of everything.
+impl<T: ToSchema> PartialSchema for ListView<T> {
+    fn schema() -> RefOr<Schema> {
+        Object::builder()
+            .property("items", Array::new(Ref::from_schema_name(T::name())))
+            .property("next", <Option<String>>::schema())
+            .required("items")
+            .required("next")
+            .description(Some(
+                "A page of a list; `next` is the cursor of the page after it, null at the end.",
+            ))
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for ListView<T> {
+    fn name() -> Cow<'static, str> {
+        Cow::Owned(format!("{}List", T::name()))
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 /// A row of the table of routes.

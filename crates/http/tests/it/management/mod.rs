@@ -3,8 +3,11 @@
 mod keyring;
 mod keys;
 mod organizations;
+mod principals;
 mod restore;
 mod status;
+mod tokens;
+mod verdicts;
 
 use serde_json::json;
 
