@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod organization_cell;
 mod organization_write;
 pub mod permit;
+mod rates;
 pub mod restore;
 pub mod resume_key;
 pub mod right;
@@ -48,6 +49,7 @@ use crate::clock::SharedClock;
 use crate::last_use::Uses;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
 
@@ -90,6 +92,7 @@ struct Inner {
     loads: Loads,
     right: Arc<Right>,
     uses: Uses,
+    rates: Rates,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
     metrics: Metrics,
@@ -181,6 +184,7 @@ impl Engine {
             loads: Loads::new(),
             right,
             uses: Uses::new(),
+            rates: Rates::new(),
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             metrics: Metrics::register(),
             tasks,

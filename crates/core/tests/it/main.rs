@@ -19,6 +19,7 @@ mod narrowing;
 mod new_key;
 mod plain;
 mod random;
+mod rate;
 mod refusal;
 mod rule;
 mod seal;

@@ -14,6 +14,7 @@ mod delete_key;
 mod last_use;
 mod lost_answers;
 mod organization_cell;
+mod rates;
 mod restore;
 mod right;
 mod rotate_keyring;

@@ -15,6 +15,7 @@ mod log;
 mod management;
 mod pages;
 mod problem;
+mod rate_limit;
 mod request;
 mod routes;
 mod support;
