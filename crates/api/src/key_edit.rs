@@ -1,6 +1,6 @@
 //! An edit of a key on the wire: what is to be different. What is absent stays, and null takes off what can be taken off.
 
-use keyward_core::condition::{AddressRule, MAX_NETWORKS};
+use keyward_core::condition::{AddressRule, MAX_NETWORKS, RateLimit};
 use keyward_core::edit_key::KeyEdit;
 use keyward_core::environment::Environment;
 use keyward_core::field::FieldProblem;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::fields::{Fields, kind_of};
-use crate::keys::{RuleView, read_network, read_rules, read_schedule};
+use crate::keys::{RateLimitView, RuleView, read_network, read_rate_limit, read_rules, read_schedule};
 use crate::moment;
 use crate::schema::{EnvironmentName, LevelName, ScopeName};
 
@@ -52,6 +52,8 @@ pub struct EditKeyBody {
     /// Networks or addresses that it may be used from; null for anywhere.
     #[schema(min_items = 1, max_items = 100)]
     pub allowed_addresses: Option<Vec<String>>,
+    /// How often it may be used; null for no limit.
+    pub rate_limit: Option<RateLimitView>,
     /// Words to find it by, all of them.
     #[schema(max_items = 40)]
     pub tags: Option<Vec<String>>,
@@ -96,7 +98,7 @@ pub fn take_edit(fields: &mut Fields, now: Timestamp) -> KeyEdit {
         not_before: nullable_text(fields, "not_before", moment::read),
         expires_at: expires_at.or_else(|| expires_in.map(|span| Some(now.plus_ms(span)))),
         addresses: addresses(fields),
-        rate_limit: None,
+        rate_limit: rate_limit(fields),
         tags: fields.parsed_list("tags", MAX_TAGS * 2, str::parse::<Tag>),
         schedule: read_schedule(fields),
     }
@@ -117,6 +119,14 @@ fn nullable_text<T, E: std::fmt::Display>(
             None
         }
     }
+}
+
+fn rate_limit(fields: &mut Fields) -> Option<Option<RateLimit>> {
+    if fields.is_null("rate_limit") {
+        fields.take("rate_limit");
+        return Some(None);
+    }
+    read_rate_limit(fields).map(Some)
 }
 
 fn addresses(fields: &mut Fields) -> Option<AddressRule> {

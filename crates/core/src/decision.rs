@@ -7,6 +7,7 @@
 use crate::access::AccessRefused;
 use crate::address::CallerAddress;
 use crate::operation::Operation;
+use crate::rate::{RateStatus, Spending};
 use crate::record::KeyRecord;
 use crate::refusal::Refusal;
 use crate::resource::Resource;
@@ -124,18 +125,6 @@ impl OrganizationState {
     }
 }
 
-/// Whether the key's rate limit has room for the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RateStanding {
-    /// There is no limit, or room within it.
-    Within,
-    /// Exceeded.
-    Exceeded {
-        /// When it is worth trying again.
-        retry_after_seconds: u32,
-    },
-}
-
 /// One request, as far as the decision needs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
@@ -176,14 +165,20 @@ pub fn decide(
     }
 }
 
-/// The last check: the rate limit.
+/// The last check, of a key with a rate limit: what its bucket said.
 ///
 /// # Errors
 /// `rate_limited`.
-pub const fn decide_rate(standing: RateStanding) -> Result<(), Refusal> {
-    match standing {
-        RateStanding::Within => Ok(()),
-        RateStanding::Exceeded { retry_after_seconds } => Err(Refusal::RateLimited { retry_after_seconds }),
+pub const fn decide_rate(spending: Spending) -> Result<RateStatus, Refusal> {
+    match spending {
+        Spending::Spent(status) => Ok(status),
+        Spending::Exceeded {
+            status,
+            retry_after_seconds,
+        } => Err(Refusal::RateLimited {
+            retry_after_seconds,
+            status,
+        }),
     }
 }
 

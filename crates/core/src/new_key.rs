@@ -3,7 +3,9 @@
 //! A [`NewKey`] that exists passed every refusal of creation; the problems of a request come all at once.
 
 use crate::access::{Access, Permission};
-use crate::condition::{AddressRule, Conditions, MAX_NETWORKS};
+use crate::condition::{
+    AddressRule, Conditions, MAX_NETWORKS, MAX_RATE_PERIOD_SECONDS, MAX_RATE_REQUESTS, RateLimit,
+};
 use crate::environment::Environment;
 use crate::field::{FieldProblem, FieldProblems};
 use crate::record::{KeyName, is_disruptive};
@@ -156,11 +158,13 @@ pub(crate) fn check_conditions(problems: &mut FieldProblems, conditions: &Condit
             format!("1 to {MAX_NETWORKS} networks; leave it out to allow any address"),
         );
     }
-    if conditions
-        .rate_limit
-        .is_some_and(|limit| limit.requests == 0 || limit.per_ms == 0)
-    {
-        problems.add("rate_limit", "requests and period must be above zero");
+    if conditions.rate_limit.is_some_and(|limit| !is_fitting(limit)) {
+        problems.add(
+            "rate_limit",
+            format!(
+                "1 to {MAX_RATE_REQUESTS} requests per 1 to {MAX_RATE_PERIOD_SECONDS} whole seconds; leave it out for none"
+            ),
+        );
     }
 }
 
@@ -187,4 +191,10 @@ pub(crate) fn check_end(
             );
         }
     }
+}
+
+fn is_fitting(limit: RateLimit) -> bool {
+    (1..=MAX_RATE_REQUESTS).contains(&limit.requests)
+        && limit.per_ms.is_multiple_of(1_000)
+        && (1..=MAX_RATE_PERIOD_SECONDS).contains(&(limit.per_ms / 1_000))
 }

@@ -32,6 +32,7 @@ pub mod organization_cell;
 mod organization_write;
 pub mod permit;
 mod policy;
+mod rates;
 pub mod replace_key;
 pub mod restore;
 pub mod resume_key;
@@ -66,6 +67,7 @@ use crate::last_use::Uses;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
+use crate::rates::Rates;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
 use crate::verify_token::NotedUses;
@@ -109,6 +111,7 @@ struct Inner {
     loads: Loads,
     right: Arc<Right>,
     uses: Uses,
+    rates: Rates,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
     running_attempts: RunningAttempts,
@@ -205,6 +208,7 @@ impl Engine {
             loads: Loads::new(),
             right,
             uses: Uses::new(),
+            rates: Rates::new(),
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use keyward_core::address::CallerAddress;
 use keyward_core::credentials::Credentials;
-use keyward_core::decision::{
-    OrganizationClaim, OrganizationState, Purpose, Question, RateStanding, decide, decide_rate,
-};
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide, decide_rate};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
+use keyward_core::rate::RateStatus;
+use keyward_core::record::KeyRecord;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
@@ -56,16 +56,19 @@ pub struct Accepted<'a> {
     pub scopes: ScopeSet,
     /// Its level.
     pub level: PermissionLevel,
+    /// How the bucket of its rate limit stands after this request; `None` for a key without one.
+    pub rate: Option<RateStatus>,
 }
 
 impl<'a> Accepted<'a> {
-    fn of(key: &'a CachedKey) -> Self {
+    fn of(key: &'a CachedKey, rate: Option<RateStatus>) -> Self {
         let access = &key.record.access;
         Self {
             key_id: key.record.id,
             organization_id: &key.record.organization_id,
             scopes: access.scopes(),
             level: access.permission().level(),
+            rate,
         }
     }
 }
@@ -85,6 +88,11 @@ struct Asked<'a> {
     digest: &'a KeyDigest,
     counting: Counting,
 }
+
+/// What an answer is made from: the key, the number of its secret that was presented, and how its bucket stands.
+trait Accept<T>: Fn(&Arc<CachedKey>, i64, Option<RateStatus>) -> T {}
+
+impl<T, F: Fn(&Arc<CachedKey>, i64, Option<RateStatus>) -> T> Accept<T> for F {}
 
 /// A secret whose key may do what was asked, at the moment when that was decided.
 struct Approved<'a> {
@@ -114,15 +122,14 @@ impl Engine {
             counting: Counting::AsUse,
         };
         // Boxed, so that the usual way does not carry the room for this one.
-        Box::pin(self.verify_whole(asked, &|key: &Arc<CachedKey>, _| accept(Accepted::of(key)))).await
+        Box::pin(self.verify_whole(asked, &|key: &Arc<CachedKey>, _, rate| {
+            accept(Accepted::of(key, rate))
+        }))
+        .await
     }
 
     /// Verifies by the whole record of the key, from memory or from the database.
-    async fn verify_whole<T>(
-        &self,
-        asked: Asked<'_>,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Result<T, Refusal> {
+    async fn verify_whole<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Result<T, Refusal> {
         let outcome = match self.verify_in_memory(asked, accept) {
             Some(outcome) => outcome,
             None => Box::pin(self.verify_from_store(asked, accept)).await,
@@ -161,6 +168,8 @@ impl Engine {
                     organization_id,
                     scopes: plain.scopes(),
                     level: plain.level(),
+                    // A limited key is no plain one.
+                    rate: None,
                 })
             })
         };
@@ -184,8 +193,8 @@ impl Engine {
         self.identify_counting(question, Counting::AsUse).await
     }
 
-    /// What [`Engine::identify`] would answer, for those who only want to know: it counts as no use of the key and is in
-    /// no figure.
+    /// What [`Engine::identify`] would answer, for those who only want to know: it counts as no use of the key, spends
+    /// nothing of its rate limit, and is in no figure.
     ///
     /// # Errors
     /// The refusal.
@@ -203,9 +212,10 @@ impl Engine {
             digest: &question.credentials.key.digest(),
             counting,
         };
-        self.verify_whole(asked, &|key: &Arc<CachedKey>, secret_number| Identity {
+        self.verify_whole(asked, &|key: &Arc<CachedKey>, secret_number, rate| Identity {
             key: Arc::clone(key),
             secret_number,
+            rate,
         })
         .await
     }
@@ -242,11 +252,7 @@ impl Engine {
     }
 
     /// The way without the database; `None` where it must be asked.
-    fn verify_in_memory<T>(
-        &self,
-        asked: Asked<'_>,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Option<Result<T, Refusal>> {
+    fn verify_in_memory<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Option<Result<T, Refusal>> {
         let id = asked.question.credentials.key.id();
         let look = self.inner.cache.look(id, |key, organization| {
             let judged = self.judge_live((key, organization), asked)?;
@@ -279,24 +285,42 @@ impl Engine {
         }
     }
 
-    /// Makes the answer of a decision, and notes the use.
+    /// Makes the answer of a decision: spends the rate limit, and notes the use.
     fn answer<T>(
         &self,
         key: &Arc<CachedKey>,
         judged: Result<Approved<'_>, Refusal>,
         counting: Counting,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
+        accept: &impl Accept<T>,
     ) -> Result<T, Refusal> {
         let Approved { secret, now } = judged?;
-        // No key has a rate limit yet: creation takes none.
-        decide_rate(RateStanding::Within)?;
+        // Last, so that a request that is refused for anything else spends nothing.
+        let rate = self.spend(&key.record, now, counting)?;
         if counting == Counting::AsUse {
             let subject = (&key.record.organization_id, key.record.id);
             self.inner
                 .uses
                 .note(&secret.noted_in, subject, || secret.number, now);
         }
-        Ok(accept(key, secret.number))
+        Ok(accept(key, secret.number, rate))
+    }
+
+    /// Takes the request out of the key's bucket, if it has a limit.
+    fn spend(
+        &self,
+        record: &KeyRecord,
+        now: Timestamp,
+        counting: Counting,
+    ) -> Result<Option<RateStatus>, Refusal> {
+        let Some(limit) = record.conditions.rate_limit else {
+            return Ok(None);
+        };
+        let rates = &self.inner.rates;
+        let spending = match counting {
+            Counting::AsUse => rates.spend(record.id, limit, now),
+            Counting::Not => rates.ask(record.id, limit, now),
+        };
+        decide_rate(spending).map(Some)
     }
 
     fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> Question<'a> {
@@ -308,11 +332,7 @@ impl Engine {
         }
     }
 
-    async fn verify_from_store<T>(
-        &self,
-        asked: Asked<'_>,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Result<T, Refusal> {
+    async fn verify_from_store<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Result<T, Refusal> {
         let id = asked.question.credentials.key.id();
         if !self.keyring().knows_key_id(id) {
             return Err(Refusal::KeyUnknown);

@@ -3,11 +3,10 @@
 use keyward_core::access::{Access, Permission};
 use keyward_core::address::CallerAddress;
 use keyward_core::condition::Conditions;
-use keyward_core::decision::{
-    OrganizationClaim, OrganizationState, Purpose, Question, RateStanding, decide, decide_rate,
-};
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide, decide_rate};
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
+use keyward_core::rate::{RateStatus, Spending};
 use keyward_core::record::KeyRecord;
 use keyward_core::refusal::{Code, Refusal};
 use keyward_core::resource::{Resource, ResourceType};
@@ -641,14 +640,22 @@ fn the_reasons_and_moments_of_a_refusal_are_those_of_the_record() {
 
 #[test]
 fn the_rate_is_asked_apart_and_says_when_to_come_back() {
-    assert_eq!(decide_rate(RateStanding::Within), Ok(()));
-    let exceeded = decide_rate(RateStanding::Exceeded {
+    let status = RateStatus {
+        limit: 5,
+        period_seconds: 60,
+        remaining: 0,
+        reset_after_seconds: 60,
+    };
+    assert_eq!(decide_rate(Spending::Spent(status)), Ok(status));
+    let exceeded = decide_rate(Spending::Exceeded {
+        status,
         retry_after_seconds: 7,
     });
     assert_eq!(
         exceeded,
         Err(Refusal::RateLimited {
-            retry_after_seconds: 7
+            retry_after_seconds: 7,
+            status
         })
     );
 }

@@ -22,6 +22,7 @@ mod narrowing;
 mod new_key;
 mod plain;
 mod random;
+mod rate;
 mod refusal;
 mod rotation;
 mod rule;

@@ -17,6 +17,7 @@ mod lost_answers;
 mod once;
 mod organization_cell;
 mod races;
+mod rates;
 mod replace_key;
 mod restore;
 mod right;
