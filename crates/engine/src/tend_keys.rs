@@ -13,6 +13,7 @@ use keyward_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use keyward_store::due::{DueNotice, SecretOver};
 
 use crate::Engine;
+use crate::bulk::PREVIEW_LIFE_MS;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::Written;
@@ -65,6 +66,10 @@ impl Engine {
             self.inner
                 .store
                 .clean_outcomes(now.plus_ms(-VALUE_LIFE_MS), now.plus_ms(-OUTCOME_LIFE_MS))
+                .await?;
+            self.inner
+                .store
+                .clean_previews(now.plus_ms(-PREVIEW_LIFE_MS))
                 .await?;
             self.inner
                 .cleaned_at_ms

@@ -259,7 +259,7 @@ impl Endpoint {
     }
 
     /// Can be repeated with the same `Idempotency-Key`, which `ManagementCall::attempt` reads.
-    pub(super) fn is_done_once(self) -> Self {
+    pub(super) fn repeatable(self) -> Self {
         self.with_header(HeaderParameter {
             name: "Idempotency-Key",
             description: "A random text of 22 to 255 characters. The same request with the same one is done once; for ten \

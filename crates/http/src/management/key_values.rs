@@ -29,7 +29,7 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
                     "Create a secret key and show its value, this once",
                 )
                 .takes::<NewKeyBody>()
-                .is_done_once()
+                .repeatable()
                 .answers::<CreatedKeyView>(StatusCode::CREATED),
             create,
         )
@@ -41,7 +41,7 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
                     "Give a secret key a new secret and show its value, this once",
                 )
                 .may_take::<RotationBody>()
-                .is_done_once()
+                .repeatable()
                 .may_expect_a_version()
                 .answers::<RotatedKeyView>(StatusCode::OK),
             rotate,
@@ -54,7 +54,7 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
                     "End a secret key as compromised and make a copy of it, in one step",
                 )
                 .may_take::<EditKeyBody>()
-                .is_done_once()
+                .repeatable()
                 .answers::<CreatedKeyView>(StatusCode::CREATED),
             replace,
         )
