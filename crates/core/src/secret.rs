@@ -58,6 +58,13 @@ impl SecretKind for KeyTextKind {
     const NAME: &'static str = "KeyText";
 }
 
+/// The kind of the secret in an invitation's link.
+pub enum InvitationKind {}
+
+impl SecretKind for InvitationKind {
+    const NAME: &'static str = "Invitation";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
