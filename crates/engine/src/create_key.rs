@@ -7,14 +7,15 @@ use std::sync::Arc;
 use keyward_core::audit::{Detail, Event};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_text::{KeyText, new_key_id, new_key_text};
-use keyward_core::new_key::{CreationPolicy, KeyDraft, NewKey};
+use keyward_core::new_key::{KeyDraft, NewKey};
 use keyward_core::record::{Actor, Key, KeyRecord};
 use keyward_core::seal::seal;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::{KeyState, SecretLife};
 use keyward_core::time::Timestamp;
-use keyward_store::StoreError;
 use keyward_store::keys::{StoredKey, StoredSecret};
+use keyward_store::organizations::Organization;
+use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
 use crate::clock::SystemRandom;
@@ -61,18 +62,15 @@ impl Engine {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let now = self.now();
-        let new = NewKey::check(
-            draft,
-            CreationPolicy {
-                max_lifetime_ms: None,
-            },
-            now,
-        )
-        .map_err(EngineError::Invalid)?;
-        let found = self.inner.store.find_organization(&organization).await?;
-        let organization_state = found.ok_or(EngineError::NotFound("organization"))?.state;
-
+        // Before the transaction: whoever rotates the keyring must never wait for a database that waits for us.
         let _sealing = self.inner.sealing.read().await;
+        let mut tx = self.inner.store.begin().await?;
+        let prescribing = self
+            .organization_for_new_key(&mut tx, &context.actor, &organization)
+            .await?;
+        let new = NewKey::check(draft, prescribing.settings.creation_policy(), now)
+            .map_err(EngineError::Invalid)?;
+        let organization_state = prescribing.state;
         let keyring = self.keyring();
         let random = &mut SystemRandom;
         let id = new_key_id(&keyring, random)?;
@@ -101,6 +99,7 @@ impl Engine {
             description: new.description,
             environment: new.environment,
             created_by: context.actor.clone(),
+            responsible: None,
             created_at: now,
             updated_at: now,
             hint: secret.hint.clone(),
@@ -108,7 +107,7 @@ impl Engine {
         let event = created_event(&context, &key)?;
         // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
         let mark = self.inner.cache.mark(id);
-        let outcome = self.insert(&key, &secret, &event, now).await;
+        let outcome = self.insert(tx, (&key, &secret), &event, now).await;
         if outcome.is_ok() {
             let stored = StoredKey {
                 key: key.clone(),
@@ -124,14 +123,35 @@ impl Engine {
         outcome.map(|()| CreatedKey { key, value })
     }
 
+    /// The organization of a key that is about to be made, as it is in the transaction that makes it. A person who makes
+    /// it stays a member until then, so that no key of somebody who was removed appears after the removal.
+    async fn organization_for_new_key(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        id: &OrganizationId,
+    ) -> Result<Organization, EngineError> {
+        let found = tx.find_organization(id).await?;
+        let organization = found.ok_or(EngineError::NotFound("organization"))?;
+        if let Actor::Person(person) = actor {
+            let role = tx.lock_member(id, person).await?;
+            role.ok_or(EngineError::NotFound("organization"))?;
+        }
+        if organization.deletion.is_some() {
+            return Err(EngineError::Conflict(
+                "the organization is deleted; restore it before you make keys".to_owned(),
+            ));
+        }
+        Ok(organization)
+    }
+
     async fn insert(
         &self,
-        key: &Key,
-        secret: &StoredSecret,
+        mut tx: Tx,
+        (key, secret): (&Key, &StoredSecret),
         event: &Event,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let mut tx = self.inner.store.begin().await?;
         tx.insert_key(key, secret).await?;
         tx.record_key_write(&key.record, event, self.inner.right.epoch(), now)
             .await?;

@@ -11,9 +11,12 @@ pub mod audit;
 pub mod backup;
 pub mod datasets;
 mod error;
+pub mod invitations;
 pub mod keys;
+pub mod members;
 pub mod node;
 pub mod organizations;
+pub mod purge;
 pub mod schema;
 pub mod settings;
 

@@ -58,7 +58,7 @@ async fn show(_: Administrator, call: ManagementCall) -> Result<Response, Proble
     let members = members.into_iter().map(|member| MemberView {
         person_id: member.person_id.to_string(),
         email: member.email,
-        role: member.role,
+        role: member.role.name().to_owned(),
     });
     let shown = OrganizationView {
         members: Some(members.collect()),
