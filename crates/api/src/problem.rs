@@ -67,6 +67,14 @@ pub enum RequestCode {
     MethodNotAllowed,
     /// 409
     Conflict,
+    /// 410
+    InvitationExpired,
+    /// 410
+    InvitationUsed,
+    /// 410
+    InvitationRevoked,
+    /// 410
+    InvitationReplaced,
     /// 412
     VersionMismatch,
     /// 413
@@ -85,7 +93,7 @@ pub enum RequestCode {
 
 impl RequestCode {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedBody,
         Self::Forbidden,
         Self::NotFound,
@@ -93,6 +101,10 @@ impl RequestCode {
         Self::NotAvailableHere,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::InvitationExpired,
+        Self::InvitationUsed,
+        Self::InvitationRevoked,
+        Self::InvitationReplaced,
         Self::VersionMismatch,
         Self::BodyTooLarge,
         Self::InvalidFields,
@@ -132,6 +144,10 @@ impl RequestCode {
             Self::NotAvailableHere => ("not_available_here", 404, "Not available here", "The key may do this, but this server does not offer it yet."),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "The address exists, but not for this HTTP method; the Allow header names those it has."),
             Self::Conflict => ("conflict", 409, "Conflict", "It does not fit the present state; the message says why."),
+            Self::InvitationExpired => ("invitation_expired", 410, "Expired invitation", "Ask whoever sent it for a new one."),
+            Self::InvitationUsed => ("invitation_used", 410, "Used invitation", "A link is good for one person once. If it was not you who used it, tell whoever sent it."),
+            Self::InvitationRevoked => ("invitation_revoked", 410, "Withdrawn invitation", "Whoever manages the organization took it back. Ask them."),
+            Self::InvitationReplaced => ("invitation_replaced", 410, "Replaced invitation", "Use the link that came last."),
             Self::VersionMismatch => ("version_mismatch", 412, "Changed meanwhile", "Somebody else changed it since it was read, and nothing was changed now. Read it again, look at what changed, and send If-Match with the ETag that it has now."),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send less at once; the message names the limit."),
             Self::InvalidFields => ("invalid_fields", 422, "Invalid fields", "The list `errors` names every field that has to be changed, and what is accepted. Nothing was changed."),

@@ -4,7 +4,9 @@
 //! change-feed row together, in a task that a dropped request can't cancel. It knows no HTTP, prints nothing, and reads
 //! neither a file nor an environment variable: the server hands everything in.
 
+pub mod accept_invitation;
 pub mod cache;
+pub mod change_role;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -12,11 +14,14 @@ pub mod create_organization;
 pub mod datasets;
 pub mod delete_key;
 pub mod edit_organization;
+pub mod edit_settings;
 mod error;
+pub mod invitations;
 mod key_write;
 mod loads;
 pub mod metrics;
 pub mod permit;
+pub mod remove_member;
 pub mod restore;
 pub mod resume_key;
 pub mod right;
@@ -24,6 +29,7 @@ pub mod rotate_keyring;
 mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
+mod standing;
 pub mod verify;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -334,6 +334,22 @@ impl Tx {
         rows.into_iter().map(id_pair).collect()
     }
 
+    /// How many living keys a person answers for, as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_keys_of_person(
+        &mut self,
+        organization: &OrganizationId,
+        person: &PersonId,
+    ) -> Result<i64, StoreError> {
+        let sql = format!("SELECT COUNT(*) FROM secret_key k WHERE {OF_PERSON}");
+        Ok(
+            in_tx!(self, on => sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(person.as_str()).bind(creator(person)).fetch_one(on).await)?,
+        )
+    }
+
     /// Ids of living keys that a person answers for, as this transaction sees them; of rows that can't be read as well.
     ///
     /// # Errors

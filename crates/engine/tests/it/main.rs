@@ -8,10 +8,15 @@
 )]
 
 mod cache;
+mod change_role;
 mod create_key;
 mod datasets;
 mod delete_key;
+mod edit_settings;
+mod invitations;
 mod lost_answers;
+mod people;
+mod remove_member;
 mod restore;
 mod right;
 mod rotate_keyring;
