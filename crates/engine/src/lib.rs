@@ -4,9 +4,11 @@
 //! change-feed row together, in a task that a dropped request can't cancel. It knows no HTTP, prints nothing, and reads
 //! neither a file nor an environment variable: the server hands everything in.
 
+pub mod accept_invitation;
 mod after_use;
 pub mod bulk;
 pub mod cache;
+pub mod change_role;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -17,8 +19,10 @@ pub mod delete_key;
 pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
+pub mod edit_settings;
 mod error;
 pub mod explain_key;
+pub mod invitations;
 mod key_write;
 mod keys_write;
 pub mod last_use;
@@ -33,6 +37,7 @@ mod organization_write;
 pub mod permit;
 mod policy;
 mod rates;
+pub mod remove_member;
 pub mod replace_key;
 pub mod restore;
 pub mod resume_key;
@@ -43,6 +48,7 @@ mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
+mod standing;
 pub mod stop_keys;
 pub mod stop_organization;
 pub mod tend_keys;

@@ -16,8 +16,8 @@ impl Engine {
         &self,
         organization: &OrganizationId,
     ) -> Result<CreationPolicy, EngineError> {
-        self.show_organization(organization).await?;
-        Ok(CreationPolicy::default())
+        let found = self.show_organization(organization).await?;
+        Ok(found.settings.creation_policy())
     }
 
     /// Whether the organization shows the pickers of scopes and level.
@@ -25,7 +25,6 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotFound`].
     pub(crate) async fn pickers(&self, organization: &OrganizationId) -> Result<Pickers, EngineError> {
-        self.show_organization(organization).await?;
-        Ok(Pickers::Shown)
+        Ok(self.show_organization(organization).await?.settings.pickers())
     }
 }

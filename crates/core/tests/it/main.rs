@@ -20,6 +20,7 @@ mod keyring;
 mod mask;
 mod narrowing;
 mod new_key;
+mod organization;
 mod plain;
 mod random;
 mod rate;

@@ -8,16 +8,21 @@
 )]
 
 mod cache;
+mod change_role;
 mod create_key;
 mod datasets;
 mod delete_key;
 mod edit_key;
+mod edit_settings;
+mod invitations;
 mod last_use;
 mod lost_answers;
 mod once;
 mod organization_cell;
+mod people;
 mod races;
 mod rates;
+mod remove_member;
 mod replace_key;
 mod restore;
 mod right;

@@ -211,10 +211,17 @@ async fn member(app: &TestApp, person: &str, role: &str) {
     let id = person.parse().unwrap();
     let mut tx = app.test.engine.store().begin().await.unwrap();
     let email = format!("{person}@example.com");
-    tx.person_with_email(&email, &id, START).await.unwrap();
-    tx.insert_member(&app.organization, &id, role, START)
+    tx.person_with_email(&email.parse().unwrap(), &id, START)
         .await
         .unwrap();
+    tx.insert_member(
+        &app.organization,
+        &id,
+        keyward_core::role::Role::from_name(role).unwrap(),
+        START,
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
 }
 
