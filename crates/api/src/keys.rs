@@ -15,9 +15,58 @@ use keyward_core::scope::{Scope, ScopeSet};
 use keyward_core::state::{DeleteReason, KeyState};
 use keyward_core::time::{Timestamp, parse_duration_ms};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fields::{Fields, bounded, kind_of};
 use crate::moment;
+use crate::schema::{DeleteReasonName, EnvironmentName, KeyStateName, LevelName, ScopeName};
+
+/// What [`read_draft`] reads, for the API's description.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewKey, description = "A request for a secret key.")]
+pub struct NewKeyBody {
+    /// What people call it; need not be unique.
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: String,
+    /// A longer text.
+    #[schema(max_length = 1000)]
+    pub description: Option<String>,
+    /// Where it is used, which proposes scopes and level.
+    #[schema(value_type = Option<EnvironmentName>)]
+    pub environment: Option<String>,
+    /// Which parts of the platform it may enter; absent: the environment's, or all three.
+    #[schema(value_type = Option<Vec<ScopeName>>, min_items = 1)]
+    pub scopes: Option<Vec<String>>,
+    /// How much it may do there; absent: the environment's, `restricted` with rules, else `full`.
+    #[schema(value_type = Option<LevelName>)]
+    pub level: Option<String>,
+    /// The rules of a restricted key.
+    #[schema(max_items = 50)]
+    pub rules: Option<Vec<RuleView>>,
+    /// From when on it is accepted.
+    #[schema(format = DateTime)]
+    pub not_before: Option<String>,
+    /// When it ends. Give this or `expires_in`; without either it does not end by itself.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When it ends, from now: a whole number and `s`, `m`, `h` or `d`.
+    #[schema(pattern = "^[0-9]+(ms|s|m|h|d)$", example = "90d")]
+    pub expires_in: Option<String>,
+    /// Networks or addresses that it may be used from; absent: from anywhere.
+    #[schema(min_items = 1, max_items = 100, example = json!(["10.0.0.0/8"]))]
+    pub allowed_addresses: Option<Vec<String>>,
+}
+
+/// What [`read_reason`] reads, for the API's description.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Deletion, description = "Why a secret key is deleted.")]
+pub struct DeletionBody {
+    /// Why; `removed` if it is absent.
+    #[schema(value_type = Option<DeleteReasonName>)]
+    pub reason: Option<String>,
+}
 
 /// Reads a request for a key: `name`, `description`, `environment`, `scopes`, `level`, `rules`, `not_before`,
 /// `expires_at` or `expires_in`, `allowed_addresses`. Absent scopes and level are the environment's preset; without an
@@ -189,7 +238,8 @@ pub fn read_reason(mut fields: Fields) -> Result<DeleteReason, Vec<FieldProblem>
 }
 
 /// A key, as its owners see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Key)]
 pub struct KeyView {
     /// Its id.
     pub id: String,
@@ -200,22 +250,29 @@ pub struct KeyView {
     /// A longer text.
     pub description: String,
     /// Where it is used; null is shown as None.
+    #[schema(value_type = Option<EnvironmentName>)]
     pub environment: Option<String>,
     /// `active`, `paused`, `expired` or `deleted`.
+    #[schema(value_type = KeyStateName)]
     pub state: String,
     /// Why it is paused or deleted.
     pub state_reason: Option<String>,
     /// When it was deleted.
+    #[schema(format = DateTime)]
     pub deleted_at: Option<String>,
     /// Its scopes.
+    #[schema(value_type = Vec<ScopeName>)]
     pub scopes: Vec<String>,
     /// Its level.
+    #[schema(value_type = LevelName)]
     pub level: String,
     /// Its rules, if it is restricted.
     pub rules: Vec<RuleView>,
     /// From when on it is accepted.
+    #[schema(format = DateTime)]
     pub not_before: Option<String>,
     /// Until when it is accepted.
+    #[schema(format = DateTime)]
     pub expires_at: Option<String>,
     /// From where it may be used; null is from anywhere.
     pub allowed_addresses: Option<Vec<String>>,
@@ -224,15 +281,18 @@ pub struct KeyView {
     /// Who made it.
     pub created_by: String,
     /// When it was made.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// When it was last changed.
+    #[schema(format = DateTime)]
     pub updated_at: String,
     /// Raised with every change.
     pub version: i64,
 }
 
 /// A rule of a restricted key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Rule)]
 pub struct RuleView {
     /// Operations or families.
     pub operations: Vec<String>,
@@ -296,7 +356,8 @@ impl RuleView {
 }
 
 /// A new key with its value: the only reply that ever holds one.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CreatedKey, description = "A new secret key with its value, which no other reply holds.")]
 pub struct CreatedKeyView {
     /// The key.
     #[serde(flatten)]
@@ -314,11 +375,13 @@ impl std::fmt::Debug for CreatedKeyView {
 }
 
 /// What a change of a key's state did, and who confirmed it (see docs/ARCHITECTURE.md, "Delete").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = KeyStateChange, description = "What a change of a key's state did, and which nodes know of it.")]
 pub struct KeyStateView {
     /// The key's id.
     pub id: String,
     /// The state it is in now.
+    #[schema(value_type = KeyStateName)]
     pub state: String,
     /// Why.
     pub state_reason: Option<String>,

@@ -9,3 +9,6 @@ pub mod keys;
 pub mod moment;
 pub mod organizations;
 pub mod problem;
+pub mod schema;
+pub mod tokens;
+pub mod verdicts;

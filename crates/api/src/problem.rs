@@ -5,12 +5,14 @@
 
 use keyward_core::field::FieldProblem;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// A problem document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
 pub struct ProblemDocument {
     /// The help page about this code, absolute.
     #[serde(rename = "type")]
@@ -33,7 +35,8 @@ pub struct ProblemDocument {
 }
 
 /// One field's problem on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = FieldProblem)]
 pub struct WireFieldProblem {
     /// The field's path in the request.
     pub field: String,
@@ -167,6 +170,11 @@ mod tests {
     fn a_code_is_written_once_and_never_that_of_a_key_refusal() {
         let mut names: Vec<&str> = RequestCode::ALL.iter().map(|code| code.name()).collect();
         names.extend(keyward_core::refusal::Code::ALL.iter().map(|code| code.name()));
+        names.extend(
+            keyward_core::management_refusal::ManagementCode::ALL
+                .iter()
+                .map(|code| code.name()),
+        );
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::key_text::{KeyText, Malformed, Prefix};
+use crate::key_text::{KeyText, Malformed, Prefix, TOKEN_PREFIX};
 use crate::refusal::{BadRequest, Refusal};
 
 /// Query parameters that people put keys into, in lower case and without `_` and `-`. A plain `key` is not among
@@ -43,6 +43,22 @@ pub fn read<'a>(
     let token = authorization.and_then(bearer_token).ok_or(Refusal::KeyMissing)?;
     let key = parse(token, prefix).map_err(Refusal::KeyMalformed)?;
     Ok(Credentials { key, organization })
+}
+
+/// Reads a management token out of a request's head: the text after `Bearer `, whatever it is.
+///
+/// # Errors
+/// `bad_request`; `key_missing` where there is no bearer token at all.
+pub fn read_token<'a>(
+    authorizations: impl IntoIterator<Item = &'a [u8]>,
+    query: Option<&str>,
+    prefix: &Prefix,
+) -> Result<&'a [u8], Refusal> {
+    let authorization = at_most_one(authorizations, BadRequest::TwoAuthorizations)?;
+    if query.is_some_and(|query| holds_key(query, prefix)) {
+        return Err(Refusal::BadRequest(BadRequest::KeyInQuery));
+    }
+    authorization.and_then(bearer_token).ok_or(Refusal::KeyMissing)
 }
 
 fn at_most_one<'a>(
@@ -87,7 +103,8 @@ fn holds_key(query: &str, prefix: &Prefix) -> bool {
     let query = percent_decoded(query.as_bytes());
     // Twice, because what was encoded twice is a key in a URL all the same.
     let query = percent_decoded(&query);
-    looks_like_key(&query, prefix)
+    looks_like_key(&query, prefix.as_str())
+        || looks_like_key(&query, TOKEN_PREFIX)
         || query
             .split(|byte| matches!(byte, b'&' | b'?' | b';'))
             .any(is_key_parameter)
@@ -110,8 +127,8 @@ fn is_key_parameter(pair: &[u8]) -> bool {
 }
 
 /// The prefix where a word begins, and after it as much as tells part of a secret.
-fn looks_like_key(query: &[u8], prefix: &Prefix) -> bool {
-    let prefix = prefix.as_str().as_bytes();
+fn looks_like_key(query: &[u8], prefix: &str) -> bool {
+    let prefix = prefix.as_bytes();
     let mut is_word_start = true;
     for (at, byte) in query.iter().enumerate() {
         let body = || {

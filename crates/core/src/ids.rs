@@ -178,6 +178,52 @@ impl fmt::Debug for KeyId {
     }
 }
 
+/// The public id of a management token: made and marked like a key's, so that a forged one ends without a look-up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(KeyId);
+
+impl TokenId {
+    /// The id in a token's text, which has the form of a key's.
+    pub const fn of_text(id: KeyId) -> Self {
+        Self(id)
+    }
+
+    /// The id in the form that texts are made with.
+    pub const fn as_key_id(self) -> KeyId {
+        self.0
+    }
+
+    /// The id's characters.
+    pub fn as_bytes(&self) -> &[u8; KEY_ID_LENGTH] {
+        self.0.as_bytes()
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = IdRefused;
+    fn from_str(text: &str) -> Result<Self, IdRefused> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "TokenId({})", self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

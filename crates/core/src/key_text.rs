@@ -10,11 +10,11 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::ids::{KEY_ID_LENGTH, KeyId, is_base36};
+use crate::ids::{KEY_ID_LENGTH, KeyId, TokenId, is_base36};
 use crate::key_digest::KeyDigest;
 use crate::keyring::Keyring;
 use crate::random::{RandomSource, RandomUnavailable, base36_padded, fill_base36};
-use crate::secret::{KeyTextKind, Secret};
+use crate::secret::{KeyTextKind, Secret, TokenTextKind};
 
 const SECRET_LENGTH: usize = 50;
 const CHECKSUM_LENGTH: usize = 7;
@@ -23,6 +23,9 @@ const BODY_LENGTH: usize = 98;
 /// Random characters of a key's id; the rest of it is a MAC.
 pub(crate) const KEY_ID_RANDOM_LENGTH: usize = 10;
 
+/// See [`Prefix::management_token`].
+pub(crate) const TOKEN_PREFIX: &str = "kwmt";
+
 /// What stands before the underscore: `dtvi`, unless the first start chose another (2 to 10 of `a-z0-9`).
 /// The official client accepts no other than `dtvi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +33,19 @@ pub struct Prefix(Box<str>);
 
 /// The text is no prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a key prefix is 2 to 10 characters of `a-z 0-9`, beginning with a letter")]
+#[error("a key prefix is 2 to 10 characters of `a-z 0-9`, beginning with a letter, and not `kwmt`")]
 pub struct PrefixRefused;
 
 impl Prefix {
     /// The prefix that the official client demands.
     pub fn dtvi() -> Self {
         Self("dtvi".into())
+    }
+
+    /// The prefix of management tokens, whose texts are made like keys' and are never keys: no installation's keys begin
+    /// with it.
+    pub fn management_token() -> Self {
+        Self(TOKEN_PREFIX.into())
     }
 
     /// The prefix without its underscore.
@@ -55,7 +64,8 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Self, PrefixRefused> {
         let is_good = (2..=10).contains(&text.len())
             && text.bytes().all(is_base36)
-            && text.starts_with(|first: char| first.is_ascii_lowercase());
+            && text.starts_with(|first: char| first.is_ascii_lowercase())
+            && text != TOKEN_PREFIX;
         if is_good {
             Ok(Self(text.into()))
         } else {
@@ -79,6 +89,9 @@ pub enum Malformed {
         /// Counted from 1.
         position: usize,
     },
+    /// It is a management token, or part of one, where a key belongs.
+    #[error("it is a management token, which manages keys and opens nothing; send a secret key")]
+    ManagementToken,
     /// It does not begin as keys of this server do.
     #[error("a key of this server begins with `{expected}_`, and this text does not")]
     Prefix {
@@ -190,6 +203,23 @@ pub fn new_key_text(
     id: KeyId,
     random: &mut dyn RandomSource,
 ) -> Result<Secret<KeyTextKind>, RandomUnavailable> {
+    Ok(Secret::new(new_text(prefix, id, random)?))
+}
+
+/// Makes a management token's text for `id` with a new secret.
+///
+/// # Errors
+/// [`RandomUnavailable`] from the source.
+pub fn new_token_text(
+    id: TokenId,
+    random: &mut dyn RandomSource,
+) -> Result<Secret<TokenTextKind>, RandomUnavailable> {
+    let text = new_text(&Prefix::management_token(), id.as_key_id(), random)?;
+    Ok(Secret::new(text))
+}
+
+/// The caller puts it into a [`Secret`] at once.
+fn new_text(prefix: &Prefix, id: KeyId, random: &mut dyn RandomSource) -> Result<String, RandomUnavailable> {
     let mut drawn = zeroize::Zeroizing::new([0_u8; SECRET_LENGTH]);
     fill_base36(random, drawn.as_mut())?;
     let mut decoded = zeroize::Zeroizing::new(Vec::with_capacity(DECODED_LENGTH));
@@ -201,7 +231,7 @@ pub fn new_key_text(
     text.push_str(prefix.as_str());
     text.push('_');
     URL_SAFE_NO_PAD.encode_string(decoded.as_slice(), &mut text);
-    Ok(Secret::new(text))
+    Ok(text)
 }
 
 fn checksum(prefix: &Prefix, id_and_secret: &[u8]) -> [u8; CHECKSUM_LENGTH] {
@@ -258,6 +288,12 @@ fn defect_of(text: &str, prefix: &Prefix) -> Malformed {
         .strip_prefix(prefix.as_str())
         .and_then(|rest| rest.strip_prefix('_'))
     else {
+        if text
+            .strip_prefix(TOKEN_PREFIX)
+            .is_some_and(|rest| rest.starts_with('_'))
+        {
+            return Malformed::ManagementToken;
+        }
         return Malformed::Prefix {
             expected: prefix.as_str().to_owned(),
         };

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use crate::key_text::TOKEN_PREFIX;
+
 /// Characters of a body that stay: as much as a hint shows.
 const KEPT: usize = 6;
 /// A body shorter than this is no secret; `dtvi_` alone in a sentence stays as it is.
@@ -13,12 +15,19 @@ const SHORTEST: usize = 12;
 /// hashes that are logged have at most 36.
 const LONG_RUN: usize = 60;
 
-/// `text` with every key-shaped run cut after its head, and every long run of base64 characters as well. Also finds the
-/// underscore as `%5f` and, encoded twice, `%255f`.
+/// `text` with every key-shaped run cut after its head, every management token too, and every long run of base64 characters
+/// as well. Also finds the underscore as `%5f` and, encoded twice, `%255f`.
 pub fn mask_keys<'a>(text: &'a str, prefix: &str) -> Cow<'a, str> {
-    match mask_prefixed(text, prefix) {
-        Cow::Borrowed(text) => mask_long_runs(text),
-        Cow::Owned(text) => Cow::Owned(mask_long_runs(&text).into_owned()),
+    let masked = mask_prefixed(text, prefix);
+    let masked = and_then(masked, |text| mask_prefixed(text, TOKEN_PREFIX));
+    and_then(masked, mask_long_runs)
+}
+
+/// One mask after another, copied only where something was masked.
+fn and_then<'a>(text: Cow<'a, str>, mask: impl for<'b> Fn(&'b str) -> Cow<'b, str>) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => mask(text),
+        Cow::Owned(text) => Cow::Owned(mask(&text).into_owned()),
     }
 }
 
@@ -104,6 +113,21 @@ mod tests {
         assert_eq!(
             mask_keys(&format!("DTVI%5F{body} dtvi_{body}"), "dtvi"),
             "DTVI%5FMDEyMz... dtvi_MDEyMz..."
+        );
+    }
+
+    #[test]
+    fn a_management_token_is_cut_as_well_whatever_prefix_keys_have() {
+        let body = "MDEyMzQ1Njc4OWFiY2RlZg".repeat(2);
+        for prefix in ["dtvi", "abc"] {
+            assert_eq!(
+                mask_keys(&format!("Bearer kwmt_{body}, KWMT%5F{body}"), prefix),
+                "Bearer kwmt_MDEyMz..., KWMT%5FMDEyMz..."
+            );
+        }
+        assert_eq!(
+            mask_keys(&format!("dtvi_{body} kwmt_{body}"), "dtvi"),
+            "dtvi_MDEyMz... kwmt_MDEyMz..."
         );
     }
 

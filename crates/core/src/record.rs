@@ -10,7 +10,7 @@ use crate::access::Access;
 use crate::canonical::Canonical;
 use crate::condition::{AddressRule, Conditions};
 use crate::environment::Environment;
-use crate::ids::{KeyId, OrganizationId, PersonId};
+use crate::ids::{KeyId, OrganizationId, PersonId, TokenId};
 use crate::state::{KeyState, SecretLife};
 use crate::time::Timestamp;
 
@@ -204,13 +204,16 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// Who did something: a person, a key through the resource API, the operator on the machine, or Keyward itself.
+/// Who did something: a person, a key through the resource API, a management token, the operator on the machine, or
+/// Keyward itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// A member of an organization.
     Person(PersonId),
     /// A secret key.
     Key(KeyId),
+    /// A management token.
+    Token(TokenId),
     /// Whoever may use the data folder's socket.
     LocalAdministrator,
     /// A background job.
@@ -222,6 +225,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Person(id) => write!(formatter, "person/{id}"),
             Self::Key(id) => write!(formatter, "key/{id}"),
+            Self::Token(id) => write!(formatter, "token/{id}"),
             Self::LocalAdministrator => formatter.write_str("local_administrator"),
             Self::System => formatter.write_str("system"),
         }
@@ -230,7 +234,7 @@ impl fmt::Display for Actor {
 
 /// The text names no actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an actor is person/ID, key/ID, local_administrator or system")]
+#[error("an actor is person/ID, key/ID, token/ID, local_administrator or system")]
 pub struct ActorRefused;
 
 impl FromStr for Actor {
@@ -241,6 +245,7 @@ impl FromStr for Actor {
             ("system", _) => Ok(Self::System),
             (_, Some(("person", id))) => id.parse().map(Self::Person).map_err(|_| ActorRefused),
             (_, Some(("key", id))) => id.parse().map(Self::Key).map_err(|_| ActorRefused),
+            (_, Some(("token", id))) => id.parse().map(Self::Token).map_err(|_| ActorRefused),
             _ => Err(ActorRefused),
         }
     }

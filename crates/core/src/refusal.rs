@@ -258,6 +258,9 @@ impl Refusal {
             Self::KeyMissing => "No secret key came with the request; send it in the header \
                  `Authorization: Bearer <secret key>` (DATATURE_VI_SECRET_KEY for the official client)."
                 .to_owned(),
+            Self::KeyMalformed(Malformed::ManagementToken) => "What came is a management token, which manages keys and opens \
+                 nothing that they open; send a secret key here."
+                .to_owned(),
             Self::KeyMalformed(defect) => format!("The secret key is incomplete, or something was added to it: {defect}."),
             Self::KeyUnknown => "The secret key is well formed, but this server does not know it; check that the \
                  endpoint is the server that made the key."

@@ -65,6 +65,13 @@ impl SecretKind for InvitationKind {
     const NAME: &'static str = "Invitation";
 }
 
+/// The kind of a management token's full text.
+pub enum TokenTextKind {}
+
+impl SecretKind for TokenTextKind {
+    const NAME: &'static str = "TokenText";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

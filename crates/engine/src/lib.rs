@@ -11,8 +11,10 @@ pub mod clock;
 pub mod context;
 pub mod create_key;
 pub mod create_organization;
+pub mod create_token;
 pub mod datasets;
 pub mod delete_key;
+pub mod delete_token;
 pub mod edit_organization;
 pub mod edit_settings;
 mod error;
@@ -29,8 +31,10 @@ pub mod rotate_keyring;
 mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
+pub mod show_tokens;
 mod standing;
 pub mod verify;
+pub mod verify_token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -49,6 +53,7 @@ use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::verify_token::NotedUses;
 
 /// The setting that names the keyring a database belongs to.
 const KEYRING_ID: &str = "keyring.id";
@@ -90,6 +95,8 @@ struct Inner {
     right: Arc<Right>,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
+    /// Uses of management tokens that are being noted.
+    noted_uses: NotedUses,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -179,6 +186,7 @@ impl Engine {
             loads: Loads::new(),
             right,
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
+            noted_uses: NotedUses::default(),
             metrics: Metrics::register(),
             tasks,
             stop,

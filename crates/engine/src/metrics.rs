@@ -2,6 +2,7 @@
 //!
 //! Labels are closed enums, never ids. Without a recorder they count into nothing.
 
+use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
@@ -9,6 +10,8 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 pub struct Metrics {
     pub(crate) accepted: Counter,
     refused: Vec<Counter>,
+    pub(crate) signed_in: Counter,
+    sign_in_refused: Vec<Counter>,
     pub(crate) from_store: Counter,
     pub(crate) alarms: Counter,
     pub(crate) cached_keys: Gauge,
@@ -30,6 +33,10 @@ impl Metrics {
             "keyward_sealed_record_alarms_total",
             "Sealed records that did not open: the database was changed by other means, or the keyring is wrong."
         );
+        describe_counter!(
+            "keyward_management_sign_ins_total",
+            "Management tokens that were checked, by outcome: accepted, or the refusal's code."
+        );
         describe_gauge!("keyward_cached_keys", "Keys in memory.");
         let refused = Code::ALL
             .iter()
@@ -38,10 +45,26 @@ impl Metrics {
         Self {
             accepted: counter!("keyward_verify_total", "outcome" => "accepted"),
             refused,
+            signed_in: counter!("keyward_management_sign_ins_total", "outcome" => "accepted"),
+            sign_in_refused: ManagementCode::ALL
+                .iter()
+                .map(|code| counter!("keyward_management_sign_ins_total", "outcome" => code.name()))
+                .collect(),
             from_store: counter!("keyward_verify_loads_total"),
             alarms: counter!("keyward_sealed_record_alarms_total"),
             cached_keys: gauge!("keyward_cached_keys"),
             holds_right: gauge!("keyward_holds_right"),
+        }
+    }
+
+    /// Counts a refusal of a management token.
+    pub(crate) fn count_management_refusal(&self, code: ManagementCode) {
+        if let Some(counter) = ManagementCode::ALL
+            .iter()
+            .position(|known| *known == code)
+            .and_then(|at| self.sign_in_refused.get(at))
+        {
+            counter.increment(1);
         }
     }
 

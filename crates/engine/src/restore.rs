@@ -1,13 +1,16 @@
 //! Restore a backup into an empty database, with every key that was alive held until somebody looks at it.
 //!
 //! A backup is the past: a key that was deleted after it was made would be alive again. So the rows and the holds are
-//! one transaction, and nothing serves from the database before it. Letting go is the operator's decision: all at once
+//! one transaction, and nothing serves from the database before it. Management tokens are ended for good with it: the
+//! operator makes others, which costs less than to find out which of them leaked meanwhile. Letting go is the operator's decision: all at once
 //! ([`Engine::release_held`]) or one by one ([`Engine::resume_key`]).
 
 use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::keyring::Keyring;
+use keyward_core::management_token::{TokenRecord, TokenState};
 use keyward_core::record::KeyRecord;
+use keyward_core::seal::{open, seal};
 use keyward_core::state::{KeyState, PauseReason};
 use keyward_core::time::Timestamp;
 use keyward_store::{Store, StoreError, Tx};
@@ -37,6 +40,8 @@ pub struct Restored {
     pub rows: u64,
     /// Keys that are held now.
     pub held: u64,
+    /// Management tokens that were alive and are ended now.
+    pub ended_tokens: u64,
 }
 
 /// Loads a backup that was checked into a migrated, empty database, in one transaction.
@@ -61,7 +66,9 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     check_keyring(&mut tx, keyring).await?;
     let epoch = tx.raise_epoch().await?;
     let mut held = 0;
+    let mut ended_tokens = 0;
     if old_state == OldState::Hold {
+        ended_tokens = end_tokens(&mut tx, keyring, context, now).await?;
         let mut after = String::new();
         loop {
             let ids = tx.list_key_ids_in_state("active", &after, STEP).await?;
@@ -81,6 +88,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
         detail: Detail::new()
             .fact("rows", copied.rows)
             .fact("held", held)
+            .fact("ended_tokens", ended_tokens)
             .fact("old_state_accepted", old_state == OldState::Accept),
     };
     tx.append_audit(NO_ORGANIZATION, &event, now).await?;
@@ -88,7 +96,55 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     Ok(Restored {
         rows: copied.rows,
         held,
+        ended_tokens,
     })
+}
+
+/// Ends every management token that was alive.
+async fn end_tokens(
+    tx: &mut Tx,
+    keyring: &Keyring,
+    context: &Context,
+    now: Timestamp,
+) -> Result<u64, EngineError> {
+    let mut ended = 0;
+    let mut after = String::new();
+    loop {
+        let ids = tx.list_active_tokens(&after, STEP).await?;
+        let Some((_, last)) = ids.last() else {
+            return Ok(ended);
+        };
+        after = last.to_string();
+        for (organization, id) in ids {
+            let found = tx.lock_token(&organization, id).await?;
+            let was = found.ok_or(EngineError::Unavailable(StoreError::Unreadable {
+                what: "restored management token",
+            }))?;
+            let record = TokenRecord {
+                version: was.token.record.version + 1,
+                state: TokenState::Deleted { at: now },
+                ..was.token.record.clone()
+            };
+            match open(keyring, &was.sealed, &was.token.record.seal_binding()) {
+                // Kept, so that whoever still holds its text is told that it ended.
+                Ok(digest) => {
+                    let sealed = seal(keyring, &digest, &record.seal_binding(), &mut SystemRandom)?;
+                    tx.update_token(&record, was.token.record.version, &sealed)
+                        .await?;
+                }
+                Err(_) => tx.wipe_token(&organization, id, now, keyring.active()).await?,
+            }
+            let event = Event {
+                actor: context.actor.to_string(),
+                action: "token.delete",
+                target: format!("token/{id}"),
+                request_id: context.request_id.to_string(),
+                detail: Detail::new().fact("reason", "restored"),
+            };
+            tx.append_audit(organization.as_str(), &event, now).await?;
+            ended += 1;
+        }
+    }
 }
 
 /// Refuses a backup whose records this keyring does not open: to hold them would bind their seals to nothing.

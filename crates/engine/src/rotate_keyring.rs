@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
 use keyward_core::keyring::{Keyring, KeyringSummary};
+use keyward_core::seal::{Sealed, open, seal};
 use keyward_store::StoreError;
 
 use crate::Engine;
@@ -14,6 +15,7 @@ use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::sealing;
+use crate::verify_token::is_wiped;
 
 /// Keys per transaction: short enough that writes of keys wait only a moment.
 const STEP: i64 = 100;
@@ -25,7 +27,9 @@ pub struct KeyringRotated {
     pub keyring: KeyringSummary,
     /// Keys whose secrets were sealed anew.
     pub resealed: u64,
-    /// Keys that are still under an old version because their seals do not open; then that version is kept.
+    /// Management tokens that were sealed anew.
+    pub resealed_tokens: u64,
+    /// Keys and tokens that are still under an old version because their seals do not open; then that version is kept.
     pub broken: u64,
 }
 
@@ -61,7 +65,9 @@ impl Engine {
         // Told now, because what follows can be interrupted, and the version is in force already.
         let begun = Detail::new().fact("version", self.keyring().active());
         self.audit_keyring(&context, "keyring.add_version", begun).await?;
-        let (resealed, broken) = self.reseal_all().await?;
+        let (resealed, broken_keys) = self.reseal_all().await?;
+        let (resealed_tokens, broken_tokens) = self.reseal_tokens().await?;
+        let broken = broken_keys + broken_tokens;
         // Asked again: nothing may be left under a version that is destroyed.
         let active = i64::from(self.keyring().active());
         let is_done = self
@@ -79,11 +85,13 @@ impl Engine {
         let ended = Detail::new()
             .fact("version", summary.active)
             .fact("resealed", resealed)
+            .fact("resealed_tokens", resealed_tokens)
             .fact("broken", broken);
         self.audit_keyring(&context, "keyring.rotate", ended).await?;
         Ok(KeyringRotated {
             keyring: summary,
             resealed,
+            resealed_tokens,
             broken,
         })
     }
@@ -163,6 +171,59 @@ impl Engine {
                         broken += 1;
                     }
                     Err(error) => return Err(error),
+                }
+            }
+            tx.fence(self.inner.right.epoch()).await?;
+            tx.commit().await?;
+        }
+    }
+
+    async fn reseal_tokens(&self) -> Result<(u64, u64), EngineError> {
+        let keyring = self.keyring();
+        let (mut resealed, mut broken) = (0, 0);
+        let mut after = String::new();
+        loop {
+            let store = &self.inner.store;
+            let ids = store
+                .list_tokens_sealed_before(keyring.active(), &after, STEP)
+                .await?;
+            let Some((_, last)) = ids.last() else {
+                return Ok((resealed, broken));
+            };
+            after = last.to_string();
+            let mut tx = store.begin().await?;
+            for (organization, id) in ids {
+                let stored = match tx.lock_token(&organization, id).await {
+                    Ok(Some(stored)) => stored,
+                    Ok(None) => continue,
+                    Err(StoreError::Unreadable { what }) => {
+                        tracing::error!(token.id = %id, what, "ALARM: a management token can't be read, so its keyring version is kept");
+                        self.inner.metrics.alarms.increment(1);
+                        broken += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                let record = &stored.token.record;
+                let binding = record.seal_binding();
+                match open(&keyring, &stored.sealed, &binding) {
+                    Ok(digest) => {
+                        let sealed = seal(&keyring, &digest, &binding, &mut SystemRandom)?;
+                        tx.update_token_seal(record, &sealed).await?;
+                        resealed += 1;
+                    }
+                    // Nothing is lost with the old version.
+                    Err(_) if is_wiped(&stored) => {
+                        let sealed = Sealed {
+                            keyring_version: keyring.active(),
+                            bytes: Vec::new(),
+                        };
+                        tx.update_token_seal(record, &sealed).await?;
+                    }
+                    Err(refused) => {
+                        self.token_alarm(id, refused);
+                        broken += 1;
+                    }
                 }
             }
             tx.fence(self.inner.right.epoch()).await?;

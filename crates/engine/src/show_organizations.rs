@@ -1,7 +1,7 @@
 //! List and show organizations and their people, as those who may see them do.
 
 use keyward_core::ids::{OrganizationId, PersonId};
-use keyward_store::members::Member;
+use keyward_store::members::{Member, Membership};
 use keyward_store::organizations::Organization;
 
 use crate::Engine;
@@ -78,5 +78,18 @@ impl Engine {
     ) -> Result<Member, EngineError> {
         let found = self.inner.store.find_member(organization, person).await?;
         found.ok_or(EngineError::NotFound("member"))
+    }
+
+    /// The memberships of whoever has this id or e-mail address: in one organization, or in all; at most two, which is
+    /// enough to see that it is not one.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn memberships_of(
+        &self,
+        organization: Option<&OrganizationId>,
+        person: &str,
+    ) -> Result<Vec<Membership>, EngineError> {
+        Ok(self.inner.store.find_memberships(organization, person, 2).await?)
     }
 }

@@ -12,6 +12,7 @@ use axum::routing::get;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use keyward_api::problem::RequestCode;
 use keyward_core::ids::OrganizationId;
+use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
 
 use crate::problem::Problem;
@@ -48,6 +49,7 @@ struct StartPage<'a> {
 #[template(path = "errors.html")]
 struct ErrorsPage {
     about_keys: Vec<CodeRow>,
+    about_tokens: Vec<CodeRow>,
     about_requests: Vec<CodeRow>,
 }
 
@@ -96,6 +98,7 @@ async fn errors(State(site): State<SharedSite>, request: Request) -> Response {
     page(&site, request, || {
         let page = ErrorsPage {
             about_keys: Code::ALL.iter().map(|code| key_row(*code)).collect(),
+            about_tokens: ManagementCode::ALL.iter().map(|code| token_row(*code)).collect(),
             about_requests: RequestCode::ALL.iter().map(|code| request_row(*code)).collect(),
         };
         page.render().map_err(|error| Problem::internal(&error))
@@ -112,11 +115,16 @@ async fn error(State(site): State<SharedSite>, name: PathText, request: Request)
             .iter()
             .find(|code| code.name() == name)
             .map(|code| key_row(*code));
+        let of_token = ManagementCode::ALL
+            .iter()
+            .find(|code| code.name() == name)
+            .map(|code| token_row(*code));
         let of_request = RequestCode::ALL
             .iter()
             .find(|code| code.name() == name)
             .map(|code| request_row(*code));
         let code = of_key
+            .or(of_token)
             .or(of_request)
             .ok_or_else(|| Problem::not_found("error code"))?;
         ErrorPage { code }
@@ -144,6 +152,15 @@ fn text_of(path: PathText) -> Result<String, Problem> {
 }
 
 fn key_row(code: Code) -> CodeRow {
+    CodeRow {
+        name: code.name(),
+        status: code.status(),
+        title: code.title(),
+        remedy: words(code.remedy()),
+    }
+}
+
+fn token_row(code: ManagementCode) -> CodeRow {
     CodeRow {
         name: code.name(),
         status: code.status(),

@@ -11,10 +11,12 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use keyward_api::moment;
 use keyward_api::problem::{CONTENT_TYPE, ProblemDocument, RequestCode};
 use keyward_core::field::FieldProblem;
-use keyward_core::ids::RequestId;
+use keyward_core::ids::{OrganizationId, RequestId};
 use keyward_core::invitation::InvitationOver;
+use keyward_core::management_refusal::{ManagementCode, ManagementRefusal};
 use keyward_core::mask::mask_keys;
 use keyward_core::refusal::{Code, Refusal};
+use keyward_core::time::Timestamp;
 use keyward_engine::EngineError;
 
 use crate::reply;
@@ -37,6 +39,7 @@ pub struct Problem {
 #[derive(Debug)]
 enum Kind {
     Key(Refusal),
+    Management(ManagementRefusal),
     Request {
         code: RequestCode,
         message: String,
@@ -63,6 +66,14 @@ impl Problem {
         Self::new(
             RequestCode::NotFound,
             format!("there is no such {what}; check its id"),
+        )
+    }
+
+    /// There is nothing that the caller may know of.
+    pub fn nothing_here() -> Self {
+        Self::new(
+            RequestCode::NotFound,
+            "there is nothing here that you may see; Owners and Admins manage the organization",
         )
     }
 
@@ -131,6 +142,7 @@ impl Problem {
     pub fn code(&self) -> &'static str {
         match &self.kind {
             Kind::Key(refusal) => refusal.code().name(),
+            Kind::Management(refusal) => refusal.code().name(),
             Kind::Request { code, .. } => code.name(),
         }
     }
@@ -139,6 +151,7 @@ impl Problem {
     pub fn status(&self) -> u16 {
         match &self.kind {
             Kind::Key(refusal) => refusal.code().status(),
+            Kind::Management(refusal) => refusal.code().status(),
             Kind::Request { code, .. } => code.status(),
         }
     }
@@ -166,8 +179,23 @@ impl Problem {
                     Refusal::StoreUnavailable => Some(1),
                     _ => None,
                 };
-                let message = key_message(&refusal, site, request);
+                let message = key_message(&refusal, site, request.organization.as_ref());
                 (code.title(), message, Vec::new(), challenge(code), retry_after)
+            }
+            Kind::Management(refusal) => {
+                let code = refusal.code();
+                let retry_after = match refusal {
+                    ManagementRefusal::TooManyRequests { retry_after_seconds } => Some(retry_after_seconds),
+                    ManagementRefusal::CheckUnavailable => Some(1),
+                    _ => None,
+                };
+                let challenge = match code {
+                    ManagementCode::TokenMissing => Some(NO_CREDENTIALS),
+                    _ if status == 401 => Some(BAD_CREDENTIALS),
+                    _ => None,
+                };
+                let message = with_moment(refusal.sentence(), refusal.moment());
+                (code.title(), message, Vec::new(), challenge, retry_after)
             }
             Kind::Request {
                 code,
@@ -218,31 +246,49 @@ impl Problem {
 
 /// The sentence, its moment, and where this server's keys are managed: the official client appends its vendor's own
 /// address to every 401 and 403.
-fn key_message(refusal: &Refusal, site: &Site, request: &RequestInfo) -> String {
-    let mut message = refusal.sentence();
-    if let Some((lead, at)) = refusal.moment() {
-        // Writing into a text does not fail.
-        let _ = write!(message, " ({lead} {}).", moment::write(at));
-    }
+pub(crate) fn key_message(refusal: &Refusal, site: &Site, organization: Option<&OrganizationId>) -> String {
+    let mut message = with_moment(refusal.sentence(), refusal.moment());
     if matches!(refusal.code().status(), 401 | 403) {
+        // Writing into a text does not fail.
         let _ = write!(
             message,
             " This server's Secret Keys page is {}; it is not vi.datature.com.",
-            site.secret_keys_url(request.organization.as_ref())
+            site.secret_keys_url(organization)
         );
     }
     message
 }
 
+fn with_moment(sentence: String, moment: Option<(&'static str, Timestamp)>) -> String {
+    match moment {
+        None => sentence,
+        Some((lead, at)) => format!("{sentence} ({lead} {}).", moment::write(at)),
+    }
+}
+
+/// RFC 6750, section 3.1: without credentials, no error is named.
+const NO_CREDENTIALS: &str = "Bearer realm=\"keyward\"";
+/// See [`NO_CREDENTIALS`].
+const BAD_CREDENTIALS: &str = "Bearer realm=\"keyward\", error=\"invalid_token\"";
+
 /// RFC 6750, section 3: what a 401 says of how to authenticate.
 const fn challenge(code: Code) -> Option<&'static str> {
     match code.status() {
         401 => Some(match code {
-            // Section 3.1: without credentials, no error is named.
-            Code::KeyMissing => "Bearer realm=\"keyward\"",
-            _ => "Bearer realm=\"keyward\", error=\"invalid_token\"",
+            Code::KeyMissing => NO_CREDENTIALS,
+            _ => BAD_CREDENTIALS,
         }),
         _ => None,
+    }
+}
+
+impl From<ManagementRefusal> for Problem {
+    fn from(refusal: ManagementRefusal) -> Self {
+        Self {
+            kind: Kind::Management(refusal),
+            current_version: None,
+            cause: None,
+        }
     }
 }
 

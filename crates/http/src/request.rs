@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use keyward_core::address::{CallerAddress, caller_address};
-use keyward_core::ids::{KeyId, OrganizationId, RequestId};
+use keyward_core::ids::{KeyId, OrganizationId, PersonId, RequestId, TokenId};
 use keyward_core::key_text::Prefix;
 use keyward_core::mask::mask_keys;
 use keyward_core::refusal::Refusal;
@@ -91,6 +91,10 @@ impl RequestInfo {
             Who::Refused(id) => line!(tracing::Level::DEBUG, key.id = %id,),
             Who::Key(id) => line!(tracing::Level::INFO, key.id = %id,),
             Who::Administrator => line!(tracing::Level::INFO, actor = "local_administrator",),
+            Who::Person(id) => line!(tracing::Level::INFO, person.id = %id,),
+            Who::Token(id) => line!(tracing::Level::INFO, token.id = %id,),
+            Who::RefusedToken(id) if site.may_log_stranger() => line!(tracing::Level::INFO, token.id = %id,),
+            Who::RefusedToken(id) => line!(tracing::Level::DEBUG, token.id = %id,),
             Who::Stranger => line!(tracing::Level::DEBUG,),
         }
     }
@@ -102,12 +106,18 @@ impl RequestInfo {
 }
 
 /// Who made a request, for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     /// Whoever holds this key, which was accepted.
     Key(KeyId),
     /// Whoever reached the socket.
     Administrator,
+    /// A member, in whose place the local administrator acts.
+    Person(PersonId),
+    /// Whoever holds this management token, which was accepted.
+    Token(TokenId),
+    /// Whoever holds this management token, which was refused.
+    RefusedToken(TokenId),
     /// Whoever holds this key, which was refused.
     Refused(KeyId),
     /// Nobody knows.

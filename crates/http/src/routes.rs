@@ -94,11 +94,16 @@ impl Call {
     /// # Errors
     /// `body_too_large`, `malformed_body`; `unavailable` where too many bodies are read at once.
     pub async fn fields(&mut self) -> Result<Fields, Problem> {
-        let room = Arc::clone(&self.site.bodies).acquire_owned();
-        let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
-        self.room = Some(room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())?);
+        self.room = Some(room_for_body(&self.site).await?);
         body::fields(std::mem::take(&mut self.body)).await
     }
+}
+
+/// A place among the requests with a body; held until the request is answered.
+pub(crate) async fn room_for_body(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
+    let room = Arc::clone(&site.bodies).acquire_owned();
+    let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
+    room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
 }
 
 /// A router that is being filled.

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::routing::get;
+use keyward_core::keyring::Keyring;
 use keyward_engine::{Engine, EngineOptions, StartError};
 use keyward_http::health::{self, Detail};
-use keyward_http::management::{self, Management};
+use keyward_http::management::{self, Door, Management, SharedManagement};
 use keyward_http::site::{SharedSite, Site};
 use keyward_http::{pages, routes, verify};
 use keyward_store::Store;
@@ -161,17 +162,14 @@ impl Server {
             public_url.clone(),
             settings.trusted_proxies.clone(),
         ));
-        let management = Arc::new(Management {
-            site: Arc::clone(&site),
-            save_keyring: Box::new(move |keyring| keyring_file.save(keyring)),
-            version: VERSION,
-        });
+        let save_keyring = Box::new(move |keyring: &Keyring| keyring_file.save(keyring));
+        let management = Arc::new(Management::new(Arc::clone(&site), save_keyring, VERSION));
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         listeners.spawn(listener::serve(
             Tcp(public),
             Answers {
-                router: public_router(&site),
+                router: public_router(&site, &management),
                 verify: Some(Arc::clone(&site)),
             },
             process::room_for_connections(MAX_CONNECTIONS),
@@ -185,7 +183,7 @@ impl Server {
         ));
         listeners.spawn(listener::serve(
             Local(socket),
-            Answers::by(management::router(management)),
+            Answers::by(management::router(&management)),
             FEW_CONNECTIONS,
             stop.clone(),
         ));
@@ -248,9 +246,10 @@ pub(crate) fn default_public_url(listening: SocketAddr) -> String {
     }
 }
 
-fn public_router(site: &SharedSite) -> Router {
+fn public_router(site: &SharedSite, management: &SharedManagement) -> Router {
     Router::new()
         .merge(verify::routes())
+        .merge(management::routes(management, Door::Network))
         .merge(keyward_vi::router())
         .merge(pages::routes())
         .merge(health::routes(Detail::Status))

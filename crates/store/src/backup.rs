@@ -142,6 +142,26 @@ const TABLES: &[Table] = &[
         order: &["key_id", "number"],
     },
     Table {
+        name: "management_token",
+        columns: &[
+            ("id", T),
+            ("organization_id", T),
+            ("version", N),
+            ("name", T),
+            ("rights", T),
+            ("expires_at", N),
+            ("state", T),
+            ("deleted_at", N),
+            ("keyring_version", N),
+            ("sealed", B),
+            ("hint", T),
+            ("created_by", T),
+            ("created_at", N),
+            ("last_used_at", N),
+        ],
+        order: &["id"],
+    },
+    Table {
         name: "change_feed",
         columns: &[
             ("number", N),

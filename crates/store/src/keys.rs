@@ -56,8 +56,10 @@ const OF_PERSON: &str = "k.organization_id = $1 AND k.state <> 'deleted' \
     AND (k.responsible = $2 OR (k.responsible IS NULL AND k.created_by = $3))";
 const SET_RESPONSIBLE: &str =
     "UPDATE secret_key SET responsible = $3, updated_at = $4 WHERE organization_id = $1 AND id = $2";
-const KEYRING_VERSIONS: &str =
-    "SELECT (SELECT MIN(keyring_version) FROM secret), (SELECT MAX(keyring_version) FROM secret)";
+/// Of everything that is sealed: keys and management tokens.
+const KEYRING_VERSIONS: &str = "SELECT MIN(lowest), MAX(highest) FROM (\
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM secret UNION ALL \
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM management_token) AS sealed";
 
 /// A secret as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +227,7 @@ impl Store {
             .transpose()
     }
 
-    /// Lowest and highest keyring version that seals are under; `None` without any secret.
+    /// Lowest and highest keyring version that seals are under, of keys and of management tokens; `None` without any.
     ///
     /// # Errors
     /// [`StoreError`].

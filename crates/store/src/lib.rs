@@ -19,6 +19,7 @@ pub mod organizations;
 pub mod purge;
 pub mod schema;
 pub mod settings;
+pub mod tokens;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;

@@ -15,6 +15,7 @@ const PURGED: &[(&str, &str)] = &[
     ("dataset", "id"),
     ("dataset_deletion", "dataset_id"),
     ("invitation", "id"),
+    ("management_token", "id"),
     ("membership", "person_id"),
 ];
 

@@ -10,8 +10,10 @@ use keyward_core::condition::Conditions;
 use keyward_core::credentials::Credentials;
 use keyward_core::decision::{OrganizationClaim, Purpose};
 use keyward_core::ids::{KeyId, OrganizationId};
-use keyward_core::key_text::KeyText;
+use keyward_core::key_text::{KeyText, Prefix};
 use keyward_core::keyring::Keyring;
+use keyward_core::management_refusal::ManagementCode;
+use keyward_core::management_right::RightSet;
 use keyward_core::new_key::KeyDraft;
 use keyward_core::operation::Operation;
 use keyward_core::record::Actor;
@@ -22,9 +24,11 @@ use keyward_engine::clock::{Clock as _, SystemRandom};
 use keyward_engine::context::Context;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::create_organization::OrganizationDraft;
+use keyward_engine::create_token::{CreatedToken, TokenCeiling, TokenDraft};
 use keyward_engine::delete_key::Written;
 use keyward_engine::permit::{OwnedResource, Permit};
 use keyward_engine::verify::VerifyQuestion;
+use keyward_engine::verify_token::VerifiedToken;
 use keyward_engine::{Engine, EngineError, EngineOptions, StartError};
 use keyward_store::{Database, Store};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -263,6 +267,34 @@ impl TestEngine {
     /// Makes a key that may do everything a key may.
     pub async fn full_key(&self, organization: &OrganizationId) -> CreatedKey {
         self.key(organization, ScopeSet::ALL, Permission::Full).await
+    }
+
+    /// Makes a management token with these rights (`keys:read,verify`) and no end.
+    pub async fn token(&self, organization: &OrganizationId, rights: &str) -> CreatedToken {
+        let draft = TokenDraft {
+            name: "A token of a test".to_owned(),
+            rights: RightSet::from_text(rights).expect("the test's rights are written in their order"),
+            expires_at: None,
+        };
+        let ceiling = TokenCeiling {
+            rights: RightSet::all(),
+            ends_at: None,
+        };
+        self.engine
+            .create_token(context(), organization.clone(), draft, ceiling)
+            .await
+            .expect("a token can be made")
+    }
+
+    /// Whether the management token with this text is accepted, and if not, why.
+    ///
+    /// # Errors
+    /// The refusal's code.
+    pub async fn sign_in(&self, value: &str) -> Result<VerifiedToken, ManagementCode> {
+        let prefix = Prefix::management_token();
+        let text = KeyText::parse(value, &prefix).expect("the test's token is well formed");
+        let verified = self.engine.verify_token(&text).await;
+        verified.map_err(|refusal| refusal.code())
     }
 
     /// Whether the key with this value is accepted, and if not, why.

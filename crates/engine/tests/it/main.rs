@@ -21,4 +21,5 @@ mod restore;
 mod right;
 mod rotate_keyring;
 mod tampering;
+mod tokens;
 mod verify;

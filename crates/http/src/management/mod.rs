@@ -1,36 +1,61 @@
-//! The management API: organizations, keys, the keyring, what a restore left held.
+//! The management API: organizations, keys, tokens, the keyring, what a restore left held.
 //!
-//! It is served on the Unix socket in the data folder, whose file mode says who may connect; whoever connects acts as the
-//! local administrator. It is on no network listener. Routes are added by `ManagementRoutes::add` alone, and a handler's
-//! first argument is the [`Administrator`] whom only this module makes. Unknown fields are refused here, unlike in the
-//! resource API.
+//! It has two doors. On the Unix socket in the data folder, whose file mode says who may connect, whoever connects acts as
+//! the local administrator; over the network a management token says who it is ([`principal`]). Routes are added by
+//! `ManagementRoutes::add` alone, with their description ([`endpoint`]), and a handler's first argument is the [`Grant`]
+//! that only [`principal`] makes. Unknown fields are refused here, unlike in the resource API. No cookie and no CORS header
+//! is ever sent.
 
+pub mod endpoint;
 pub mod keyring;
 mod keys;
+mod me;
+pub mod openapi;
 mod organizations;
+pub mod principal;
 pub mod restore;
 pub mod status;
+mod throttle;
+mod tokens;
+mod verdicts;
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Method};
 use keyward_api::fields::Fields;
 use keyward_api::problem::RequestCode;
 use keyward_core::keyring::Keyring;
-use keyward_core::record::Actor;
+use keyward_core::management_refusal::ManagementRefusal;
+use keyward_engine::Engine;
 use keyward_engine::context::Context;
+use keyward_engine::verify_token::VerifiedToken;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Array, Object, Ref, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
+use self::endpoint::{Demand, Endpoint};
+use self::principal::{Grant, Principal, sign_in};
+use self::throttle::{BURST, FULL_MS, Standing, Throttle};
 use crate::body;
 use crate::problem::Problem;
-use crate::query::{Paging, Query};
-use crate::request::{RequestInfo, Who};
-use crate::routes::{find, finish, path_params, without_panic};
+use crate::query::{PageRequest, Paging, Query};
+use crate::request::{RequestInfo, Who, peer_of};
+use crate::routes::{find, finish, path_params, room_for_body, without_panic};
 use crate::site::SharedSite;
+
+/// See draft-ietf-httpapi-ratelimit-headers.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// See [`RATE_LIMIT_POLICY`].
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Saves a keyring durably in place of the one that was there.
 pub type SaveKeyring = dyn Fn(&Keyring) -> std::io::Result<()> + Send + Sync;
@@ -43,18 +68,34 @@ pub struct Management {
     pub save_keyring: Box<SaveKeyring>,
     /// The program's version.
     pub version: &'static str,
+    throttle: Throttle,
+}
+
+impl Management {
+    /// One for both doors.
+    pub fn new(site: SharedSite, save_keyring: Box<SaveKeyring>, version: &'static str) -> Self {
+        Self {
+            site,
+            save_keyring,
+            version,
+            throttle: Throttle::default(),
+        }
+    }
 }
 
 /// How routes hold it.
 pub type SharedManagement = Arc<Management>;
 
-/// Proof that the caller may manage this installation: whoever reaches the socket.
-#[derive(Debug)]
-pub struct Administrator {
-    actor: Actor,
+/// Where a request came in, which decides how its caller says who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The socket in the data folder.
+    Socket,
+    /// A network listener.
+    Network,
 }
 
-/// What a handler gets beside the proof.
+/// What a handler gets beside the grant.
 pub struct ManagementCall {
     /// The shared state.
     pub management: SharedManagement,
@@ -62,8 +103,13 @@ pub struct ManagementCall {
     pub query: Query,
     /// Who acts, for the trail.
     pub context: Context,
+    /// The token that was accepted; asked again once a body has come.
+    token: Option<VerifiedToken>,
     path: Vec<(String, String)>,
-    body: Body,
+    /// Never locked: a body alone can't be shared, and a call that holds one could not be lent across an await.
+    body: Mutex<Body>,
+    /// Its place among the requests with a body, until the call is dropped.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// A list on the wire.
@@ -75,103 +121,214 @@ pub struct ListView<T> {
     pub next: Option<String>,
 }
 
-/// The management routes.
-pub fn router(management: SharedManagement) -> Router {
-    let routes = ManagementRoutes::new();
-    let routes = organizations::add(routes);
-    let routes = keys::add(routes);
-    let routes = keyring::add(routes);
-    let routes = restore::add(routes);
-    let routes = status::add(routes);
-    routes
-        .router
-        .fallback(
-            |State(management): State<SharedManagement>, request: Request| async move {
-                refuse(
-                    &management,
-                    request,
-                    RequestCode::NoSuchRoute,
-                    "there is nothing at this address",
-                )
-            },
-        )
-        .method_not_allowed_fallback(
-            |State(management): State<SharedManagement>, request: Request| async move {
-                refuse(
-                    &management,
-                    request,
-                    RequestCode::MethodNotAllowed,
-                    "the address does not have this HTTP method",
-                )
-            },
-        )
-        .with_state(management)
+// By hand, because the derived name would be the same for the lists of everything.
+impl<T: ToSchema> PartialSchema for ListView<T> {
+    fn schema() -> RefOr<Schema> {
+        Object::builder()
+            .property("items", Array::new(Ref::from_schema_name(T::name())))
+            .property("next", <Option<String>>::schema())
+            .required("items")
+            .required("next")
+            .description(Some(
+                "A page of a list; `next` is the cursor of the page after it, null at the end.",
+            ))
+            .into()
+    }
 }
 
-/// A router that is being filled.
+impl<T: ToSchema> ToSchema for ListView<T> {
+    fn name() -> Cow<'static, str> {
+        Cow::Owned(format!("{}List", T::name()))
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
+}
+
+/// A row of the table of routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRow {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path, with parameters in braces.
+    pub path: &'static str,
+    /// What it asks for.
+    pub demand: Demand,
+}
+
+/// Every route of the management API.
+pub fn route_table() -> Vec<RouteRow> {
+    let rows = all_routes().routes.into_iter();
+    rows.map(|route| RouteRow {
+        method: route.endpoint.method,
+        path: route.endpoint.path,
+        demand: route.endpoint.demand,
+    })
+    .collect()
+}
+
+/// The management routes behind one door, to be merged with what else its listener serves.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "every route here went through `ManagementRoutes::add`, which takes its demand"
+)]
+pub fn routes(management: &SharedManagement, door: Door) -> Router<SharedSite> {
+    let routes = all_routes().routes.into_iter();
+    routes.fold(openapi::routes(), |router, route| {
+        let management = Arc::clone(management);
+        let path = route.endpoint.path;
+        // Every method that a description can have is one of the router's.
+        let method = MethodFilter::try_from(route.endpoint.method.clone()).unwrap_or(MethodFilter::GET);
+        let route = Arc::new(route);
+        let handle = move |request: Request| {
+            let (management, route) = (Arc::clone(&management), Arc::clone(&route));
+            async move { serve(management, door, request, &route).await }
+        };
+        router.route(path, on(method, handle))
+    })
+}
+
+/// All that the socket serves.
+pub fn router(management: &SharedManagement) -> Router {
+    routes(management, Door::Socket)
+        .fallback(|State(site): State<SharedSite>, request: Request| async move {
+            refuse(
+                &site,
+                request,
+                RequestCode::NoSuchRoute,
+                "there is nothing at this address",
+            )
+        })
+        .method_not_allowed_fallback(|State(site): State<SharedSite>, request: Request| async move {
+            refuse(
+                &site,
+                request,
+                RequestCode::MethodNotAllowed,
+                "the address does not have this HTTP method",
+            )
+        })
+        .with_state(Arc::clone(&management.site))
+}
+
+fn all_routes() -> ManagementRoutes {
+    let routes = ManagementRoutes { routes: Vec::new() };
+    let routes = keys::add(routes);
+    let routes = verdicts::add(routes);
+    let routes = organizations::add(routes);
+    let routes = tokens::add(routes);
+    let routes = me::add(routes);
+    let routes = keyring::add(routes);
+    let routes = restore::add(routes);
+    status::add(routes)
+}
+
+type Handler = dyn Fn(Grant, ManagementCall) -> BoxFuture<'static, Result<Response, Problem>> + Send + Sync;
+
+/// A route with its description.
+struct Route {
+    endpoint: Endpoint,
+    handler: Box<Handler>,
+}
+
+/// The routes, being collected.
 struct ManagementRoutes {
-    router: Router<SharedManagement>,
+    routes: Vec<Route>,
 }
 
 impl ManagementRoutes {
-    fn new() -> Self {
-        Self {
-            router: Router::new(),
-        }
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the function that takes a route's permission"
-    )]
-    fn add<H, F>(self, method: MethodFilter, path: &str, handler: H) -> Self
+    /// Adds a route. A path that names an organization has the parameter `organization`, and the handler's grant is for
+    /// that one.
+    fn add<H, F>(mut self, endpoint: Endpoint, handler: H) -> Self
     where
-        H: Fn(Administrator, ManagementCall) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Grant, ManagementCall) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
-        let handle = move |State(management): State<SharedManagement>, request: Request| {
-            let handler = handler.clone();
-            async move { serve(management, request, handler).await }
+        self.routes.push(Route {
+            endpoint,
+            handler: Box::new(move |grant, call| Box::pin(handler(grant, call))),
+        });
+        self
+    }
+}
+
+async fn serve(management: SharedManagement, door: Door, request: Request, route: &Route) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let site = Arc::clone(&management.site);
+    let info = RequestInfo::of(&site, &parts, peer_of(&parts));
+    let mut who = match door {
+        Door::Socket => Who::Administrator,
+        Door::Network => Who::Stranger,
+    };
+    let mut standing = None;
+    let outcome = async {
+        let path = path_params(&mut parts, "the path is not UTF-8").await?;
+        let principal = sign_in(&site, door, &parts, &path, &mut who).await?;
+        who = principal.who();
+        let token = match &principal {
+            Principal::Token(token) => Some(token.clone()),
+            Principal::LocalAdministrator | Principal::Person(_) => None,
         };
-        Self {
-            router: self.router.route(path, on(method, handle)),
+        if let Some(token) = token.as_ref().filter(|_| route.endpoint.is_throttled) {
+            let taken = management.throttle.take(token.id, site.engine.now());
+            standing = Some(taken);
+            if !taken.is_within {
+                // Whoever asks too often must not fill the log either.
+                who = Who::RefusedToken(token.id);
+                return Err(ManagementRefusal::TooManyRequests {
+                    retry_after_seconds: taken.wait_seconds,
+                }
+                .into());
+            }
+        }
+        let grant = Grant::check(principal, route.endpoint.demand, &path)?;
+        let call = ManagementCall {
+            query: Query::of(parts.uri.query()),
+            context: Context::new(grant.actor(), info.id.clone()),
+            token,
+            path,
+            management: Arc::clone(&management),
+            body: Mutex::new(body),
+            room: None,
+        };
+        // The call itself is inside, too: a handler need not be an `async fn`, and may panic before it has a future.
+        without_panic(async { (route.handler)(grant, call).await }).await
+    }
+    .await;
+    let mut response = finish(&site, &info, who, outcome);
+    if let Some(standing) = standing {
+        tell_standing(&mut response, standing);
+    }
+    response
+}
+
+/// How many requests the token may still make, for clients that pace themselves.
+fn tell_standing(response: &mut Response, standing: Standing) {
+    let policy = format!("\"management\";q={BURST};w={}", FULL_MS / 1_000);
+    let now = format!(
+        "\"management\";r={};t={}",
+        standing.remaining, standing.wait_seconds
+    );
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, now)] {
+        // Digits and quotes always make a header value.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
         }
     }
 }
 
-async fn serve<H, F>(management: SharedManagement, request: Request, handler: H) -> Response
-where
-    H: Fn(Administrator, ManagementCall) -> F,
-    F: Future<Output = Result<Response, Problem>> + Send,
-{
-    let (mut parts, body) = request.into_parts();
-    let info = RequestInfo::of(&management.site, &parts, None);
-    let outcome = async {
-        let path = path_params(&mut parts, "the path is not UTF-8").await?;
-        // Whoever can open the socket has passed the data folder's and the socket's file modes.
-        let administrator = Administrator {
-            actor: Actor::LocalAdministrator,
-        };
-        let call = ManagementCall {
-            query: Query::of(parts.uri.query()),
-            context: Context::new(administrator.actor.clone(), info.id.clone()),
-            path,
-            management: Arc::clone(&management),
-            body,
-        };
-        without_panic(async { handler(administrator, call).await }).await
-    }
-    .await;
-    finish(&management.site, &info, Who::Administrator, outcome)
-}
-
-fn refuse(management: &Management, request: Request, code: RequestCode, message: &str) -> Response {
+fn refuse(site: &SharedSite, request: Request, code: RequestCode, message: &str) -> Response {
     let (parts, _) = request.into_parts();
-    let info = RequestInfo::of(&management.site, &parts, None);
-    Problem::new(code, message).into_response(&management.site, &info)
+    let info = RequestInfo::of(site, &parts, None);
+    Problem::new(code, message).into_response(site, &info)
 }
 
 impl ManagementCall {
+    fn engine(&self) -> &Engine {
+        &self.management.site.engine
+    }
+
     /// A path parameter, read as an id; what is no id names nothing.
     fn id<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<T, Problem> {
         let text = find(&self.path, name);
@@ -179,13 +336,40 @@ impl ManagementCall {
             .ok_or_else(|| Problem::not_found(what))
     }
 
+    /// The page that the query asks for. To be read last of the query.
+    fn page(&mut self, paging: Paging) -> Result<PageRequest, Problem> {
+        let page = self.query.page(paging);
+        Ok(std::mem::take(&mut self.query).finish(page)?)
+    }
+
     async fn fields(&mut self) -> Result<Fields, Problem> {
-        body::fields(std::mem::take(&mut self.body)).await
+        let body = self.body().await?;
+        let fields = body::fields(body).await?;
+        self.confirm().await.map(|()| fields)
     }
 
     /// The body as an object; one without a single byte counts as an empty object.
     async fn optional_fields(&mut self) -> Result<Fields, Problem> {
-        body::optional_fields(std::mem::take(&mut self.body)).await
+        let body = self.body().await?;
+        let fields = body::optional_fields(body).await?;
+        self.confirm().await.map(|()| fields)
+    }
+
+    /// The body, in its turn where others could take all the room; the socket is never kept waiting by them.
+    async fn body(&mut self) -> Result<Body, Problem> {
+        if self.token.is_some() {
+            self.room = Some(room_for_body(&self.management.site).await?);
+        }
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::take(body))
+    }
+
+    /// A body may come as slowly as its sender likes, and a token that was deleted meanwhile does nothing any more.
+    async fn confirm(&self) -> Result<(), Problem> {
+        match &self.token {
+            None => Ok(()),
+            Some(token) => Ok(self.engine().confirm_token(token).await?),
+        }
     }
 }
 

@@ -3,26 +3,39 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use axum::routing::MethodFilter;
 use http::StatusCode;
+use keyward_core::management_right::ManagementRight;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Administrator, ManagementCall, ManagementRoutes};
+use super::endpoint::{Endpoint, Tag};
+use super::principal::Grant;
+use super::{ManagementCall, ManagementRoutes};
 use crate::problem::Problem;
 use crate::reply;
 
 /// How many keys were let go of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Released)]
 pub struct ReleasedView {
     /// Keys that are active again.
     pub released: u64,
 }
 
 pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
-    routes.add(MethodFilter::POST, "/v1/restore/accept-old-state", accept)
+    routes.add(
+        Endpoint::post("/v1/restore/accept-old-state", ManagementRight::Installation)
+            .named(
+                Tag::Installation,
+                "accept_old_state",
+                "Let go of every key that a restore left held",
+            )
+            .answers::<ReleasedView>(StatusCode::OK),
+        accept,
+    )
 }
 
-async fn accept(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
+async fn accept(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
     let management = Arc::clone(&call.management);
     let release = call
         .management

@@ -1,16 +1,20 @@
 //! What the running server says of itself, for `keyward doctor`.
 
 use axum::response::Response;
-use axum::routing::MethodFilter;
 use http::StatusCode;
+use keyward_core::management_right::ManagementRight;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Administrator, ManagementCall, ManagementRoutes};
+use super::endpoint::{Endpoint, Tag};
+use super::principal::Grant;
+use super::{ManagementCall, ManagementRoutes};
 use crate::problem::Problem;
 use crate::reply;
 
 /// The server's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Status)]
 pub struct StatusView {
     /// The program's version.
     pub version: String,
@@ -27,10 +31,19 @@ pub struct StatusView {
 }
 
 pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
-    routes.add(MethodFilter::GET, "/v1/status", show)
+    routes.add(
+        Endpoint::get("/v1/status", ManagementRight::Installation)
+            .named(
+                Tag::Installation,
+                "show_status",
+                "Show what the server says of itself",
+            )
+            .answers::<StatusView>(StatusCode::OK),
+        show,
+    )
 }
 
-async fn show(_: Administrator, call: ManagementCall) -> Result<Response, Problem> {
+async fn show(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
     let site = &call.management.site;
     let shown = StatusView {
         version: call.management.version.to_owned(),

@@ -13,6 +13,7 @@ mod body;
 mod health;
 mod log;
 mod management;
+mod openapi;
 mod pages;
 mod problem;
 mod request;

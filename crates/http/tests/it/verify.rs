@@ -569,11 +569,14 @@ async fn no_page_of_another_origin_can_use_a_key() {
         .send("OPTIONS", PATH, "")
         .await;
     insta::assert_snapshot!(preflight.shown());
-    for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+    for method in ["PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
         let refused = caller.send(method, PATH, "").await;
         assert_eq!(refused.problem(), (405, "method_not_allowed".to_owned()));
-        assert_eq!(refused.header("allow"), Some("GET,HEAD"));
+        assert_eq!(refused.header("allow"), Some("GET,HEAD,POST"));
     }
+    // Asking about keys is for management tokens.
+    let refused = caller.send("POST", PATH, crate::body::never_read()).await;
+    assert_eq!(refused.problem(), (401, "secret_key_sent".to_owned()));
 }
 
 #[tokio::test]

@@ -167,9 +167,17 @@ async fn load(surroundings: &Surroundings, file: &Path, accepts: bool) -> Result
     store.close().await;
     let restored = outcome?;
     if surroundings.is_json {
-        return output::json(&json!({"rows": restored.rows, "held": restored.held}));
+        let shown =
+            json!({"rows": restored.rows, "held": restored.held, "ended_tokens": restored.ended_tokens});
+        return output::json(&shown);
     }
     output::data(&format!("{} rows, {} keys held\n", restored.rows, restored.held));
+    if restored.ended_tokens > 0 {
+        output::note(&format!(
+            "{} management tokens were alive in the backup, and are ended: make others with `keyward tokens create`.",
+            restored.ended_tokens
+        ));
+    }
     if restored.held > 0 {
         output::note(&format!(
             "A backup is the past: keys that were deleted after {} would be alive again. So {} keys are held and answer \
@@ -214,7 +222,7 @@ async fn open(file: &Path) -> Result<BufReader<tokio::fs::File>> {
 
 async fn release(surroundings: &Surroundings) -> Result<()> {
     let place = &surroundings.place;
-    let done = match Client::find(place).await? {
+    let done = match Client::find(&surroundings.target.on_this_machine()).await? {
         Some(client) => {
             client
                 .call(Method::POST, "/v1/restore/accept-old-state", None)

@@ -104,7 +104,7 @@ fn show(surroundings: &Surroundings, keyring: &Keyring, file: &KeyringFile) -> R
 
 async fn rotate(surroundings: &Surroundings) -> Result<()> {
     let place = &surroundings.place;
-    let done: KeyringRotatedView = match Client::find(place).await? {
+    let done: KeyringRotatedView = match Client::find(&surroundings.target.on_this_machine()).await? {
         Some(client) => client.call(Method::POST, "/v1/keyring/rotate", None).await?,
         None => rotate_here(place).await?,
     };
@@ -113,13 +113,14 @@ async fn rotate(surroundings: &Surroundings) -> Result<()> {
     }
     output::data(&format!("{} {}\n", done.id, done.active));
     output::note(&format!(
-        "version {} seals now; {} keys were sealed anew{}",
+        "version {} seals now; {} keys and {} management tokens were sealed anew{}",
         done.active,
         done.resealed,
+        done.resealed_tokens,
         match done.broken {
             0 => ", and the old versions are destroyed".to_owned(),
             broken => format!(
-                ". {broken} keys do not open, so the old versions are kept; the log names them, and deleting them ends it"
+                ". {broken} of them do not open, so the old versions are kept; the log names them, and deleting them ends it"
             ),
         }
     ));
@@ -143,6 +144,7 @@ async fn rotate_here(place: &Place) -> Result<KeyringRotatedView> {
         id: done.keyring.id,
         active: done.keyring.active,
         resealed: done.resealed,
+        resealed_tokens: done.resealed_tokens,
         broken: done.broken,
     })
 }

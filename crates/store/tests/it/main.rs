@@ -16,3 +16,4 @@ mod organizations;
 mod schema;
 mod settings;
 mod support;
+mod tokens;

@@ -3,8 +3,11 @@
 mod keyring;
 mod keys;
 mod organizations;
+mod principals;
 mod restore;
 mod status;
+mod tokens;
+mod verdicts;
 
 use serde_json::json;
 
@@ -20,27 +23,6 @@ async fn what_no_management_route_answers_is_a_problem_too() {
         &app.admin().send("DELETE", "/v1/organizations", "").await,
     );
     insta::assert_snapshot!(replies.0);
-}
-
-#[tokio::test]
-async fn management_is_on_no_other_router() {
-    let app = TestApp::new().await;
-    let holder = app.holder(&app.key().await).of("org-1");
-    for (method, path) in [
-        ("GET", "/v1/organizations"),
-        ("GET", "/v1/organizations/org-1/keys"),
-        ("POST", "/v1/organizations/org-1/keys"),
-        ("POST", "/v1/keyring/rotate"),
-        ("POST", "/v1/restore/accept-old-state"),
-        ("GET", "/v1/status"),
-    ] {
-        let reply = holder.send(method, path, crate::body::never_read()).await;
-        assert_eq!(
-            reply.problem(),
-            (404, "no_such_route".to_owned()),
-            "{method} {path}"
-        );
-    }
 }
 
 #[tokio::test]

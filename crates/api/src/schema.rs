@@ -1,0 +1,70 @@
+//! Closed lists of names, for the API's description: made from the core's own lists, so that they can't differ.
+//!
+//! A type here stands for a text field in the description and is never made.
+
+use std::borrow::Cow;
+
+use keyward_core::decision::OrganizationState;
+use keyward_core::environment::Environment;
+use keyward_core::level::PermissionLevel;
+use keyward_core::management_right::{ManagementRight, RightSet};
+use keyward_core::operation::Operation;
+use keyward_core::role::Role;
+use keyward_core::scope::Scope;
+use keyward_core::state::DeleteReason;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $type:ident as $name:literal: $names:expr;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $type {}
+
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                closed($names)
+            }
+        }
+
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+    )+};
+}
+
+names! {
+    /// A scope of a secret key.
+    ScopeName as "Scope": Scope::ALL.map(Scope::name);
+    /// A permission level of a secret key.
+    LevelName as "Level": PermissionLevel::ALL.map(PermissionLevel::name);
+    /// The environment of a secret key.
+    EnvironmentName as "Environment": Environment::ALL.map(Environment::name);
+    /// The shown state of a secret key.
+    KeyStateName as "KeyState": ["active", "paused", "expired", "deleted"];
+    /// The shown state of a management token.
+    TokenStateName as "TokenState": ["active", "expired", "deleted"];
+    /// Why a key is deleted.
+    DeleteReasonName as "DeleteReason": DeleteReason::ALL.iter().map(|reason| reason.name());
+    /// The state of an organization.
+    OrganizationStateName as "OrganizationState":
+        [OrganizationState::Open, OrganizationState::Locked, OrganizationState::Stopped].map(OrganizationState::name);
+    /// A role in an organization.
+    RoleName as "Role": Role::ALL.map(Role::name);
+    /// A right that a management token can hold.
+    TokenRightName as "TokenRight": RightSet::all_of_tokens().iter().map(ManagementRight::name);
+    /// A right of the management API.
+    RightName as "Right": ManagementRight::ALL.map(ManagementRight::name);
+    /// An operation of the resource API.
+    OperationName as "Operation": Operation::ALL.map(Operation::name);
+}
+
+fn closed(names: impl IntoIterator<Item = &'static str>) -> RefOr<Schema> {
+    Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(names))
+        .into()
+}

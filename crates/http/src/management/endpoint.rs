@@ -1,0 +1,278 @@
+//! What a management route says of itself: who may ask, what goes in, what comes out.
+//!
+//! The router, the API's description and the table that tests walk are all made from it, so that none of them can tell
+//! another story. A route without a demand can't be written down.
+
+use http::{Method, StatusCode};
+use keyward_core::management_right::ManagementRight;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Ref, Schema};
+use utoipa::{PartialSchema as _, ToSchema};
+
+/// What a route asks of whoever calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// A right in the organization that the request is about.
+    Right(ManagementRight),
+    /// To be signed in, with whatever rights.
+    Identity,
+}
+
+impl From<ManagementRight> for Demand {
+    fn from(right: ManagementRight) -> Self {
+        Self::Right(right)
+    }
+}
+
+impl Demand {
+    /// The right's name; `-` where none is asked for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Right(right) => right.name(),
+            Self::Identity => "-",
+        }
+    }
+}
+
+/// The chapter of the description that a route stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tag {
+    /// Secret keys.
+    Keys,
+    /// Questions about keys.
+    Verify,
+    /// Organizations.
+    Organizations,
+    /// People and invitations.
+    People,
+    /// Management tokens, and who the caller is.
+    Tokens,
+    /// What only the local administrator does.
+    Installation,
+}
+
+impl Tag {
+    /// Every chapter, in the order of the description.
+    pub const ALL: [Self; 6] = [
+        Self::Keys,
+        Self::Verify,
+        Self::Organizations,
+        Self::People,
+        Self::Tokens,
+        Self::Installation,
+    ];
+
+    /// The chapter's heading.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Keys => "Secret keys",
+            Self::Verify => "Verify",
+            Self::Organizations => "Organizations",
+            Self::People => "People",
+            Self::Tokens => "Management tokens",
+            Self::Installation => "Installation",
+        }
+    }
+
+    /// What stands in it.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Keys => "Create, show and end the secret keys of an organization.",
+            Self::Verify => "Whether a key is accepted, and whether it may do something.",
+            Self::Organizations => "The organizations of this installation and their settings.",
+            Self::People => "Who belongs to an organization, and in which role.",
+            Self::Tokens => "The tokens that this API is used with, and who a caller is.",
+            Self::Installation => "What concerns no single organization. No token and no role reaches it.",
+        }
+    }
+}
+
+/// A type as the description refers to it.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) name: fn() -> String,
+    /// The schema and those that it refers to, by name.
+    pub(super) collect: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+impl Shape {
+    pub(super) fn of<T: ToSchema>() -> Self {
+        Self {
+            name: || T::name().into_owned(),
+            collect: |into| {
+                into.push((T::name().into_owned(), T::schema()));
+                T::schemas(into);
+            },
+        }
+    }
+
+    pub(super) fn reference(self) -> RefOr<Schema> {
+        RefOr::Ref(Ref::from_schema_name((self.name)()))
+    }
+}
+
+/// A request's body.
+#[derive(Clone, Copy)]
+pub(super) struct BodyShape {
+    pub(super) shape: Shape,
+    pub(super) is_required: bool,
+}
+
+/// A parameter of a query.
+#[derive(Clone, Copy)]
+pub(super) struct QueryParameter {
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+    pub(super) schema: fn() -> RefOr<Schema>,
+}
+
+/// A route's description. Begun with [`Endpoint::get`] or [`Endpoint::post`], ended by `ManagementRoutes::add`.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) demand: Demand,
+    pub(super) tag: Tag,
+    pub(super) id: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) query: Vec<QueryParameter>,
+    pub(super) body: Option<BodyShape>,
+    pub(super) answer: Option<(StatusCode, Shape)>,
+    /// Problems beside those that every route of its kind can answer.
+    pub(super) refusals: Vec<u16>,
+    pub(super) is_throttled: bool,
+}
+
+impl Endpoint {
+    /// A route that shows something.
+    pub(super) fn get(path: &'static str, demand: impl Into<Demand>) -> Self {
+        Self::new(Method::GET, path, demand.into())
+    }
+
+    /// A route that does something.
+    pub(super) fn post(path: &'static str, demand: impl Into<Demand>) -> Self {
+        Self::new(Method::POST, path, demand.into())
+    }
+
+    /// A route of any method.
+    pub(super) const fn new(method: Method, path: &'static str, demand: Demand) -> Self {
+        Self {
+            method,
+            path,
+            demand,
+            tag: Tag::Installation,
+            id: "",
+            summary: "",
+            query: Vec::new(),
+            body: None,
+            answer: None,
+            refusals: Vec::new(),
+            is_throttled: true,
+        }
+    }
+
+    /// Its chapter, its name for programs, and what it does in a few words.
+    pub(super) fn named(self, tag: Tag, id: &'static str, summary: &'static str) -> Self {
+        Self {
+            tag,
+            id,
+            summary,
+            ..self
+        }
+    }
+
+    /// The body that it reads with `ManagementCall::fields`.
+    pub(super) fn takes<T: ToSchema>(mut self) -> Self {
+        self.body = Some(BodyShape {
+            shape: Shape::of::<T>(),
+            is_required: true,
+        });
+        self
+    }
+
+    /// The body that it reads with `ManagementCall::optional_fields`.
+    pub(super) fn may_take<T: ToSchema>(mut self) -> Self {
+        self.body = Some(BodyShape {
+            shape: Shape::of::<T>(),
+            is_required: false,
+        });
+        self
+    }
+
+    /// One more parameter of its query.
+    pub(super) fn asks(
+        mut self,
+        name: &'static str,
+        description: &'static str,
+        schema: fn() -> RefOr<Schema>,
+    ) -> Self {
+        self.query.push(QueryParameter {
+            name,
+            description,
+            schema,
+        });
+        self
+    }
+
+    /// Lists page by page, with `cursor` and `limit`.
+    pub(super) fn pages(self) -> Self {
+        self.asks(
+            "cursor",
+            "Where to go on: `next` of the page before.",
+            String::schema,
+        )
+        .asks(
+            "limit",
+            "At most so many items, from 1 to 1000; 100 if absent.",
+            super::openapi::limit,
+        )
+    }
+
+    /// What it answers where all is well.
+    pub(super) fn answers<T: ToSchema>(mut self, status: StatusCode) -> Self {
+        self.answer = Some((status, Shape::of::<T>()));
+        self
+    }
+
+    /// Statuses of problems that are not every route's: 409, 412, 428.
+    pub(super) fn may_refuse(mut self, statuses: &[u16]) -> Self {
+        self.refusals.extend_from_slice(statuses);
+        self
+    }
+
+    /// Takes nothing from the bucket of the caller's token.
+    pub(super) fn unthrottled(mut self) -> Self {
+        self.is_throttled = false;
+        self
+    }
+
+    /// Every status that it can answer, in order.
+    pub(super) fn statuses(&self) -> Vec<u16> {
+        let mut statuses = vec![400, 401, 403, 500, 503];
+        statuses.extend(self.answer.map(|(status, _)| status.as_u16()));
+        // What another organization's is, or a Member may not know of, is not there.
+        if self.demand != Demand::Identity {
+            statuses.push(404);
+        }
+        if self.body.is_some() {
+            statuses.extend([413, 422]);
+        }
+        if !self.query.is_empty() {
+            statuses.push(422);
+        }
+        if self.is_throttled {
+            statuses.push(429);
+        }
+        statuses.extend_from_slice(&self.refusals);
+        statuses.sort_unstable();
+        statuses.dedup();
+        statuses
+    }
+
+    /// The names of the path's parameters.
+    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.path
+            .split('/')
+            .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    }
+}
