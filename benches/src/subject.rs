@@ -13,6 +13,7 @@ use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
 use keyward_engine::cache::{CachedKey, CachedSecret};
 use keyward_engine::clock::Clock;
+use keyward_engine::organization_cell::OrganizationStanding;
 use keyward_engine::verify::{Accepted, VerifyQuestion};
 use keyward_engine::{Engine, EngineOptions};
 use keyward_store::{Database, Store};
@@ -21,6 +22,12 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use crate::bare::{BareMap, BareRecord};
 use crate::corpus::Corpus;
+
+/// How every organization of the corpus stands.
+const ORGANIZATION: OrganizationStanding = OrganizationStanding {
+    version: 1,
+    state: OrganizationState::Open,
+};
 
 /// The engine under measurement, and what has to live as long.
 pub struct Subject {
@@ -64,13 +71,10 @@ impl Subject {
     /// Puts every key of the corpus into the cache, as a load would, without one.
     pub fn fill(&self, corpus: &Corpus) {
         for (at, id) in corpus.shuffled() {
-            let secret = CachedSecret {
-                number: 1,
-                life: SecretLife::Current,
-                digest: KeyDigest::of(corpus.text(at)).into(),
-            };
+            let digest = KeyDigest::of(corpus.text(at)).into();
+            let secret = CachedSecret::new(1, SecretLife::Current, digest);
             let record = seed::record(id, at);
-            let key = CachedKey::new(record, OrganizationState::Open, vec![secret], false);
+            let key = CachedKey::new(record, ORGANIZATION, vec![secret], false);
             self.engine.cache().apply(Arc::new(key));
         }
         assert_eq!(

@@ -4,7 +4,9 @@
 
 use ipnet::IpNet;
 use keyward_core::access::Permission;
-use keyward_core::condition::{AddressRule, Conditions, MAX_NETWORKS};
+use keyward_core::condition::{
+    AddressRule, Conditions, MAX_NETWORKS, MAX_RATE_PERIOD_SECONDS, MAX_RATE_REQUESTS, RateLimit,
+};
 use keyward_core::environment::Environment;
 use keyward_core::field::FieldProblem;
 use keyward_core::level::PermissionLevel;
@@ -69,7 +71,7 @@ pub struct DeletionBody {
 }
 
 /// Reads a request for a key: `name`, `description`, `environment`, `scopes`, `level`, `rules`, `not_before`,
-/// `expires_at` or `expires_in`, `allowed_addresses`. Absent scopes and level are the environment's preset; without an
+/// `expires_at` or `expires_in`, `allowed_addresses`, `rate_limit`. Absent scopes and level are the environment's preset; without an
 /// environment all three scopes and Full.
 ///
 /// # Errors
@@ -177,7 +179,36 @@ fn read_conditions(fields: &mut Fields, now: Timestamp) -> Conditions {
         not_before,
         expires_at: expires_at.or_else(|| expires_in.map(|span| now.plus_ms(span))),
         addresses: addresses.map_or(AddressRule::Anywhere, AddressRule::Only),
-        rate_limit: None,
+        rate_limit: read_rate_limit(fields),
+    }
+}
+
+/// `{"requests": 100, "per_seconds": 60}`.
+fn read_rate_limit(fields: &mut Fields) -> Option<RateLimit> {
+    let mut limit = Fields::of_object(fields.object("rate_limit")?, "rate_limit".to_owned());
+    let mut number = |name: &str, most: u32| {
+        limit.require(name);
+        let number = limit.integer(name)?;
+        let number = u32::try_from(number)
+            .ok()
+            .filter(|number| (1..=most).contains(number));
+        if number.is_none() {
+            limit.problem(name, format!("must be 1 to {most}"));
+        }
+        number
+    };
+    let requests = number("requests", MAX_RATE_REQUESTS);
+    let seconds = number("per_seconds", MAX_RATE_PERIOD_SECONDS);
+    let read = requests.zip(seconds).map(|(requests, seconds)| RateLimit {
+        requests,
+        per_ms: seconds * 1_000,
+    });
+    match limit.finish_strictly(read) {
+        Ok(read) => read,
+        Err(problems) => {
+            fields.absorb(problems);
+            None
+        }
     }
 }
 
@@ -276,6 +307,8 @@ pub struct KeyView {
     pub expires_at: Option<String>,
     /// From where it may be used; null is from anywhere.
     pub allowed_addresses: Option<Vec<String>>,
+    /// How often it may be used; null is without a limit.
+    pub rate_limit: Option<RateLimitView>,
     /// Head and tail of its current secret.
     pub hint: String,
     /// Who made it.
@@ -288,6 +321,16 @@ pub struct KeyView {
     pub updated_at: String,
     /// Raised with every change.
     pub version: i64,
+}
+
+/// How often a key may be used: `requests` at once, and all of them back after `per_seconds`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RateLimit)]
+pub struct RateLimitView {
+    /// Requests that the full bucket holds.
+    pub requests: u32,
+    /// The seconds in which an empty bucket refills.
+    pub per_seconds: u32,
 }
 
 /// A rule of a restricted key.
@@ -337,6 +380,10 @@ impl KeyView {
                 AddressRule::Anywhere => None,
                 AddressRule::Only(networks) => Some(networks.iter().map(ToString::to_string).collect()),
             },
+            rate_limit: conditions.rate_limit.map(|limit| RateLimitView {
+                requests: limit.requests,
+                per_seconds: limit.per_ms.div_ceil(1_000),
+            }),
             hint: key.hint.clone(),
             created_by: key.created_by.to_string(),
             created_at: moment::write(key.created_at),
@@ -489,6 +536,50 @@ mod tests {
         let rules = vec![rule; MAX_RULES].join(",");
         let body = format!(r#"{{"name": "a", "scopes": ["dataset"], "rules": [{rules}]}}"#);
         assert_eq!(problems(&body).len(), 100);
+    }
+
+    #[test]
+    fn a_rate_limit_is_requests_in_whole_seconds() {
+        let limit = |limit: &str| read(&format!(r#"{{"name": "a", "rate_limit": {limit}}}"#));
+        let draft = limit(r#"{"requests": 100, "per_seconds": 60}"#).unwrap();
+        assert_eq!(
+            draft.conditions.rate_limit,
+            Some(RateLimit {
+                requests: 100,
+                per_ms: 60_000
+            })
+        );
+        assert_eq!(limit("null").unwrap().conditions.rate_limit, None);
+        for (wrong, expected) in [
+            (
+                r#"{"requests": 0, "per_seconds": 0}"#,
+                &["rate_limit.requests", "rate_limit.per_seconds"][..],
+            ),
+            (
+                r#"{"requests": 1000001, "per_seconds": 86401}"#,
+                &["rate_limit.requests", "rate_limit.per_seconds"],
+            ),
+            (
+                r#"{"requests": "1", "per_seconds": 1.5}"#,
+                &["rate_limit.requests", "rate_limit.per_seconds"],
+            ),
+            (
+                r#"{"requests": 1, "per_seconds": 4294967297}"#,
+                &["rate_limit.per_seconds"],
+            ),
+            (
+                r#"{"per_seconds": 1, "burst": 2}"#,
+                &["rate_limit.requests", "rate_limit.burst"],
+            ),
+            (r#""100/60s""#, &["rate_limit"]),
+        ] {
+            let found: Vec<_> = limit(wrong)
+                .unwrap_err()
+                .into_iter()
+                .map(|problem| problem.field)
+                .collect();
+            assert_eq!(found, expected, "{wrong}");
+        }
     }
 
     #[test]

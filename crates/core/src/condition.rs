@@ -35,13 +35,20 @@ impl AddressRule {
     }
 }
 
-/// At most `requests` in any `per_ms` milliseconds.
+/// Most requests in a period.
+pub const MAX_RATE_REQUESTS: u32 = 1_000_000;
+/// The longest period of a rate limit: a day.
+pub const MAX_RATE_PERIOD_SECONDS: u32 = 86_400;
+
+/// How often a key may be used: a bucket of `requests` that refills evenly, the whole of it in `per_ms`. All of them at
+/// once are allowed; then each comes back after `per_ms / requests`. So a span of any length sees at most `requests` and
+/// what refilled in it, which in one period is twice as many at the very most ([`crate::rate`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Requests in a period; never zero.
+    /// Requests that the full bucket holds; never zero.
     pub requests: u32,
-    /// The period in milliseconds; never zero.
+    /// The milliseconds in which an empty bucket refills; never zero, and whole seconds.
     pub per_ms: u32,
 }
 

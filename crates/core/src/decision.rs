@@ -7,6 +7,7 @@
 use crate::access::AccessRefused;
 use crate::address::CallerAddress;
 use crate::operation::Operation;
+use crate::rate::{RateStatus, Spending};
 use crate::record::KeyRecord;
 use crate::refusal::Refusal;
 use crate::resource::Resource;
@@ -50,36 +51,78 @@ pub enum OrganizationState {
     Locked,
     /// Stopped as a whole: every key of it counts as paused.
     Stopped,
+    /// Both: resuming leaves it locked, and unlocking leaves it stopped.
+    StoppedAndLocked,
 }
 
 impl OrganizationState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Locked, Self::Stopped, Self::StoppedAndLocked];
+
     /// The name in the database.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Locked => "locked",
             Self::Stopped => "stopped",
+            Self::StoppedAndLocked => "stopped_and_locked",
         }
     }
 
     /// The state of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Locked, Self::Stopped]
-            .into_iter()
-            .find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
     }
-}
 
-/// Whether the key's rate limit has room for the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RateStanding {
-    /// There is no limit, or room within it.
-    Within,
-    /// Exceeded.
-    Exceeded {
-        /// When it is worth trying again.
-        retry_after_seconds: u32,
-    },
+    /// Whether every key of it counts as paused.
+    pub const fn is_stopped(self) -> bool {
+        matches!(self, Self::Stopped | Self::StoppedAndLocked)
+    }
+
+    /// Whether it is locked, stopped or not.
+    pub const fn is_locked(self) -> bool {
+        matches!(self, Self::Locked | Self::StoppedAndLocked)
+    }
+
+    /// The state after a stop; a lock stays.
+    #[must_use]
+    pub const fn stopped(self) -> Self {
+        if self.is_locked() {
+            Self::StoppedAndLocked
+        } else {
+            Self::Stopped
+        }
+    }
+
+    /// The state after a stop was taken back; a lock stays.
+    #[must_use]
+    pub const fn resumed(self) -> Self {
+        if self.is_locked() {
+            Self::Locked
+        } else {
+            Self::Open
+        }
+    }
+
+    /// The state after a lock; a stop stays.
+    #[must_use]
+    pub const fn locked(self) -> Self {
+        if self.is_stopped() {
+            Self::StoppedAndLocked
+        } else {
+            Self::Locked
+        }
+    }
+
+    /// The state after a lock was taken back; a stop stays.
+    #[must_use]
+    pub const fn unlocked(self) -> Self {
+        if self.is_stopped() {
+            Self::Stopped
+        } else {
+            Self::Open
+        }
+    }
 }
 
 /// One request, as far as the decision needs it.
@@ -116,18 +159,26 @@ pub fn decide(
     }
     match organization {
         OrganizationState::Open => Ok(()),
-        OrganizationState::Locked | OrganizationState::Stopped => Err(Refusal::OrganizationLocked),
+        OrganizationState::Locked | OrganizationState::Stopped | OrganizationState::StoppedAndLocked => {
+            Err(Refusal::OrganizationLocked)
+        }
     }
 }
 
-/// The last check: the rate limit.
+/// The last check, of a key with a rate limit: what its bucket said.
 ///
 /// # Errors
 /// `rate_limited`.
-pub const fn decide_rate(standing: RateStanding) -> Result<(), Refusal> {
-    match standing {
-        RateStanding::Within => Ok(()),
-        RateStanding::Exceeded { retry_after_seconds } => Err(Refusal::RateLimited { retry_after_seconds }),
+pub const fn decide_rate(spending: Spending) -> Result<RateStatus, Refusal> {
+    match spending {
+        Spending::Spent(status) => Ok(status),
+        Spending::Exceeded {
+            status,
+            retry_after_seconds,
+        } => Err(Refusal::RateLimited {
+            retry_after_seconds,
+            status,
+        }),
     }
 }
 
@@ -159,7 +210,7 @@ fn check_state(
     if let KeyState::Paused { reason } = record.state {
         return Err(Refusal::KeyPaused { reason });
     }
-    if organization == OrganizationState::Stopped {
+    if organization.is_stopped() {
         return Err(Refusal::KeyPaused {
             reason: PauseReason::Requested,
         });

@@ -30,6 +30,7 @@ pub mod operation;
 pub mod organization;
 pub mod plain;
 pub mod random;
+pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod resource;

@@ -3,7 +3,9 @@
 //! A [`NewKey`] that exists passed every refusal of creation; the problems of a request come all at once.
 
 use crate::access::{Access, Permission};
-use crate::condition::{AddressRule, Conditions, MAX_NETWORKS};
+use crate::condition::{
+    AddressRule, Conditions, MAX_NETWORKS, MAX_RATE_PERIOD_SECONDS, MAX_RATE_REQUESTS, RateLimit,
+};
 use crate::environment::Environment;
 use crate::field::{FieldProblem, FieldProblems};
 use crate::record::{KeyName, is_disruptive};
@@ -38,6 +40,20 @@ pub struct KeyDraft {
 pub struct CreationPolicy {
     /// The longest life of a key in milliseconds; `None` leaves it open.
     pub max_lifetime_ms: Option<i64>,
+}
+
+impl CreationPolicy {
+    /// What is wrong with the end of a key that is made or edited at `now`; `None` if nothing is.
+    pub fn problem_of_end(self, expires_at: Option<Timestamp>, now: Timestamp) -> Option<String> {
+        let longest = self.max_lifetime_ms?;
+        let latest = now.plus_ms(longest);
+        expires_at.is_none_or(|end| end > latest).then(|| {
+            format!(
+                "the organization allows keys to live at most {}",
+                duration_words(longest)
+            )
+        })
+    }
 }
 
 /// A checked request for a key.
@@ -120,17 +136,8 @@ fn check_conditions(
             problems.add("not_before", "must lie before expires_at");
         }
     }
-    if let Some(longest) = policy.max_lifetime_ms {
-        let latest = now.plus_ms(longest);
-        if conditions.expires_at.is_none_or(|end| end > latest) {
-            problems.add(
-                "expires_at",
-                format!(
-                    "the organization allows keys to live at most {}",
-                    duration_words(longest)
-                ),
-            );
-        }
+    if let Some(message) = policy.problem_of_end(conditions.expires_at, now) {
+        problems.add("expires_at", message);
     }
     if let AddressRule::Only(networks) = &conditions.addresses
         && !(1..=MAX_NETWORKS).contains(&networks.len())
@@ -140,10 +147,18 @@ fn check_conditions(
             format!("1 to {MAX_NETWORKS} networks; leave it out to allow any address"),
         );
     }
-    if conditions
-        .rate_limit
-        .is_some_and(|limit| limit.requests == 0 || limit.per_ms == 0)
-    {
-        problems.add("rate_limit", "requests and period must be above zero");
+    if conditions.rate_limit.is_some_and(|limit| !is_fitting(limit)) {
+        problems.add(
+            "rate_limit",
+            format!(
+                "1 to {MAX_RATE_REQUESTS} requests per 1 to {MAX_RATE_PERIOD_SECONDS} whole seconds; leave it out for none"
+            ),
+        );
     }
+}
+
+fn is_fitting(limit: RateLimit) -> bool {
+    (1..=MAX_RATE_REQUESTS).contains(&limit.requests)
+        && limit.per_ms.is_multiple_of(1_000)
+        && (1..=MAX_RATE_PERIOD_SECONDS).contains(&(limit.per_ms / 1_000))
 }

@@ -24,14 +24,13 @@ pub struct PlainKey {
 }
 
 impl PlainKey {
-    /// The plain form of an active key in an open organization with this secret, without any condition but an expiry and
-    /// without rules; `None` for every other key.
-    pub fn of(record: &KeyRecord, life: SecretLife, organization: OrganizationState) -> Option<Self> {
+    /// The plain form of an active key with this secret, without any condition but an expiry and without rules; `None`
+    /// for every other key.
+    pub fn of(record: &KeyRecord, life: SecretLife) -> Option<Self> {
         let conditions = &record.conditions;
         let level = record.access.permission().level();
         let is_plain = record.state == KeyState::Active
             && life == SecretLife::Current
-            && organization == OrganizationState::Open
             && level != PermissionLevel::Restricted
             && conditions.not_before.is_none()
             && conditions.addresses == AddressRule::Anywhere
@@ -46,9 +45,15 @@ impl PlainKey {
         })
     }
 
-    /// Whether the key, which belongs to `organization`, is accepted beyond doubt. `false` says nothing.
-    pub fn surely_accepts(self, organization: &OrganizationId, question: &Question<'_>) -> bool {
-        self.is_claimed_rightly(organization, question.claim)
+    /// Whether the key, which belongs to an organization of this id and in this state, is accepted beyond doubt. `false`
+    /// says nothing.
+    pub fn surely_accepts(
+        self,
+        (organization, state): (&OrganizationId, OrganizationState),
+        question: &Question<'_>,
+    ) -> bool {
+        state == OrganizationState::Open
+            && self.is_claimed_rightly(organization, question.claim)
             && question.now < self.certain_until()
             && match question.purpose {
                 Purpose::Identify => true,

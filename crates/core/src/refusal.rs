@@ -7,6 +7,7 @@
 use crate::key_text::Malformed;
 use crate::level::PermissionLevel;
 use crate::operation::{LevelAnswer, Operation, ScopeNeed};
+use crate::rate::RateStatus;
 use crate::resource::ResourceType;
 use crate::scope::{Scope, ScopeSet};
 use crate::state::{DeleteReason, PauseReason};
@@ -78,6 +79,8 @@ pub enum Refusal {
     RateLimited {
         /// When it is worth trying again.
         retry_after_seconds: u32,
+        /// How the key's bucket stands.
+        status: RateStatus,
     },
     /// The check could not be made.
     StoreUnavailable,
@@ -331,7 +334,9 @@ impl Refusal {
                 )
             }
             Self::OrganizationLocked => "The organization is locked; its Owner can say why.".to_owned(),
-            Self::RateLimited { retry_after_seconds } => {
+            Self::RateLimited {
+                retry_after_seconds, ..
+            } => {
                 format!("Too many requests with this key; try again in {retry_after_seconds} s.")
             }
             Self::StoreUnavailable => {

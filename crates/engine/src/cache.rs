@@ -4,13 +4,14 @@
 //! back (so not even a version that was lowered by other means revives one). A *mark* sends every verify of a key to the
 //! database while a write of it is under way, and refuses fills. Changes are remembered as long as a load or a write is
 //! running that may have read before them, so that no late fill can bring an older record back, even after an eviction.
-//! Nothing here waits, and no lock is held across an await. The table's hash is the id itself, spread: ids are random and
+//! The state of a key's organization is not the key's: it is read from the one cell that all keys of the organization
+//! share ([`crate::organization_cell`]), and is marked, ordered and forgotten there. Nothing here waits, and no lock is held across an await. The table's hash is the id itself, spread: ids are random and
 //! marked by our MAC, so nobody can choose collisions.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 use keyward_core::decision::OrganizationState;
@@ -20,19 +21,20 @@ use keyward_core::plain::PlainKey;
 use keyward_core::record::KeyRecord;
 use keyward_core::state::SecretLife;
 
+use crate::last_use::NotedIn;
+use crate::organization_cell::{OrganizationCell, OrganizationMark, OrganizationStanding, Organizations};
+
 const SHARDS: usize = 256;
 /// How many recently used entries an eviction passes over before it takes one anyway.
 const SECOND_CHANCES: usize = 8;
-/// Organizations whose ids are shared; beyond that sharing starts anew, which costs memory and nothing else.
-const MAX_SHARED: usize = 100_000;
 
 /// A key as verifies read it.
 #[derive(Debug)]
 pub struct CachedKey {
     /// What decides.
     pub record: KeyRecord,
-    /// The state of its organization.
-    pub organization_state: OrganizationState,
+    /// Its organization as it stood when the key was read. Whoever decides asks the cache, which knows newer ones.
+    pub organization: OrganizationStanding,
     /// The live secrets: at most two.
     pub secrets: Vec<CachedSecret>,
     /// Whether ended secrets exist, which are read only when the live ones did not match.
@@ -48,19 +50,32 @@ pub struct CachedSecret {
     pub life: SecretLife,
     /// Its digest.
     pub digest: KeptDigest,
+    pub(crate) noted_in: NotedIn,
+}
+
+impl CachedSecret {
+    /// A secret whose use was not noted yet.
+    pub fn new(number: i64, life: SecretLife, digest: KeptDigest) -> Self {
+        Self {
+            number,
+            life,
+            digest,
+            noted_in: NotedIn::default(),
+        }
+    }
 }
 
 impl CachedKey {
     /// Puts the parts together.
     pub fn new(
         record: KeyRecord,
-        organization_state: OrganizationState,
+        organization: OrganizationStanding,
         secrets: Vec<CachedSecret>,
         has_ended_secrets: bool,
     ) -> Self {
         Self {
             record,
-            organization_state,
+            organization,
             secrets,
             has_ended_secrets,
         }
@@ -83,7 +98,7 @@ impl CachedKey {
         let [secret] = self.secrets.as_slice() else {
             return None;
         };
-        let plain = PlainKey::of(&self.record, secret.life, self.organization_state)?;
+        let plain = PlainKey::of(&self.record, secret.life)?;
         Some((plain, &secret.digest))
     }
 
@@ -114,8 +129,8 @@ pub enum Look<T> {
 pub struct VerificationCache {
     shards: Box<[RwLock<Shard>]>,
     capacity_per_shard: usize,
-    /// One copy of each organization's id, so that those of a million keys are few places in memory, and soon at hand.
-    organizations: Mutex<HashSet<OrganizationId>>,
+    /// What is known of each organization, once, so that what a million keys share is few places in memory, soon at hand.
+    organizations: Organizations,
 }
 
 /// What the table holds of a key: all that accepts a plain key in one line of the processor's cache, and the way to the
@@ -124,10 +139,45 @@ pub struct VerificationCache {
 struct Entry {
     /// Of the plain key's secret.
     digest: KeptDigest,
-    organization: OrganizationId,
+    organization: Arc<OrganizationCell>,
     key: Arc<CachedKey>,
+    /// Of the plain key's secret.
+    noted_in: NotedIn,
     plain: Option<PlainKey>,
     used: AtomicBool,
+}
+
+/// A plain key that was found, with what decides beside it.
+pub struct PlainFound<'a> {
+    entry: &'a Entry,
+    plain: PlainKey,
+    state: OrganizationState,
+}
+
+impl PlainFound<'_> {
+    /// The key.
+    pub const fn plain(&self) -> PlainKey {
+        self.plain
+    }
+
+    /// Its organization.
+    pub fn organization_id(&self) -> &OrganizationId {
+        self.entry.organization.id()
+    }
+
+    /// The state of its organization.
+    pub const fn organization_state(&self) -> OrganizationState {
+        self.state
+    }
+
+    pub(crate) const fn noted_in(&self) -> &NotedIn {
+        &self.entry.noted_in
+    }
+
+    /// The number of its one secret. Reads the whole record, which is further away than the entry.
+    pub(crate) fn secret_number(&self) -> i64 {
+        self.entry.key.secrets.first().map_or(0, |secret| secret.number)
+    }
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -137,13 +187,20 @@ struct Shard {
     entries: HashTable<Entry>,
     /// In the order of insertion; the front is asked first when room is needed.
     queue: VecDeque<KeyId>,
-    marks: HashMap<KeyId, u32>,
+    marks: HashMap<KeyId, Marks>,
     /// Raised when the cache is emptied: what was read before must not be kept after.
     generation: u64,
     next_ticket: u64,
     /// Loads and writes that are under way.
     running_loads: BTreeSet<u64>,
     recent: HashMap<KeyId, Recent>,
+}
+
+/// The marks of one key.
+struct Marks {
+    count: u32,
+    /// Of the shard when the first of them was set.
+    generation: u64,
 }
 
 struct Recent {
@@ -175,7 +232,7 @@ pub struct WriteMark {
 #[derive(Debug)]
 pub enum Filled {
     /// Answer from this: what was loaded, or something newer.
-    Use(Arc<CachedKey>),
+    Use(Arc<CachedKey>, OrganizationState),
     /// What was loaded is older than a change that is known; it must be read again.
     Stale,
 }
@@ -187,20 +244,22 @@ impl VerificationCache {
         Self {
             shards,
             capacity_per_shard: capacity.div_ceil(SHARDS).max(1),
-            organizations: Mutex::default(),
+            organizations: Organizations::new(),
         }
     }
 
-    /// Reads a key in place, unless it must be read through.
-    pub fn look<T>(&self, id: KeyId, read: impl FnOnce(&Arc<CachedKey>) -> T) -> Look<T> {
+    /// Reads a key and the state of its organization in place, unless either must be read through.
+    pub fn look<T>(&self, id: KeyId, read: impl FnOnce(&Arc<CachedKey>, OrganizationState) -> T) -> Look<T> {
         let shard = self.read(id);
         if shard.is_marked(id) {
             return Look::ReadThrough;
         }
-        match shard.find(id) {
-            Some(entry) => {
+        let found = shard.find(id);
+        let found = found.and_then(|entry| Some((entry, entry.organization.state()?)));
+        match found {
+            Some((entry, state)) => {
                 entry.touch();
-                Look::Here(read(&entry.key))
+                Look::Here(read(&entry.key, state))
             }
             None => Look::ReadThrough,
         }
@@ -214,7 +273,7 @@ impl VerificationCache {
         &self,
         id: KeyId,
         digest: impl FnOnce() -> KeyDigest,
-        read: impl FnOnce(PlainKey, &OrganizationId) -> T,
+        read: impl FnOnce(PlainFound<'_>) -> T,
     ) -> (KeyDigest, Option<T>) {
         let shard = self.read(id);
         let hash = id.spread();
@@ -229,8 +288,9 @@ impl VerificationCache {
         let found = shard.entries.find(hash, |entry| entry.digest.matches(&digest));
         let answer = found.and_then(|entry| {
             let plain = entry.plain?;
+            let state = entry.organization.state()?;
             entry.touch();
-            Some(read(plain, &entry.organization))
+            Some(read(PlainFound { entry, plain, state }))
         });
         (digest, answer)
     }
@@ -247,22 +307,31 @@ impl VerificationCache {
     }
 
     /// Puts a load's result through the cache and reads it back. While the key is marked nothing is stored, and the
-    /// result is good only for the requests that began before the load.
+    /// result is good only for the requests that began before the load; so is the organization's state, marked or not.
     pub fn finish_load(&self, ticket: LoadTicket, loaded: Arc<CachedKey>) -> Filled {
+        let organization = self.organizations.cell(&loaded.record.organization_id);
         let mut shard = self.write(ticket.id);
         let order = loaded.order();
         let is_outdated = shard
             .recent
             .get(&ticket.id)
             .is_some_and(|recent| recent.order > order);
-        let is_kept_out = shard.marks.contains_key(&ticket.id) || shard.generation != ticket.generation;
+        let is_before_emptying = shard.generation != ticket.generation;
+        if !is_before_emptying {
+            organization.learn(loaded.organization);
+        }
+        let state = organization.newest(loaded.organization);
+        let is_kept_out = shard.marks.contains_key(&ticket.id) || is_before_emptying;
         let outcome = match shard.find(ticket.id) {
-            Some(here) if here.key.order() >= order => Filled::Use(Arc::clone(&here.key)),
+            Some(here) if here.key.order() >= order => Filled::Use(Arc::clone(&here.key), state),
             _ if is_outdated => Filled::Stale,
-            _ if is_kept_out => Filled::Use(loaded),
+            _ if is_kept_out => Filled::Use(loaded, state),
             _ => {
-                shard.insert(self.entry(Arc::clone(&loaded)), self.capacity_per_shard);
-                Filled::Use(loaded)
+                shard.insert(
+                    Entry::new(Arc::clone(&loaded), organization),
+                    self.capacity_per_shard,
+                );
+                Filled::Use(loaded, state)
             }
         };
         shard.end_load(ticket.number);
@@ -277,13 +346,15 @@ impl VerificationCache {
     /// Sends every verify of a key to the database until the mark is taken off.
     pub fn mark(&self, id: KeyId) -> WriteMark {
         let mut shard = self.write(id);
-        *shard.marks.entry(id).or_insert(0) += 1;
+        let generation = shard.generation;
+        let marks = shard.marks.entry(id).or_insert(Marks { count: 0, generation });
+        marks.count += 1;
         // A write that applies late, after a later write of the same key was applied and evicted, must know of it.
         let number = shard.begin();
         WriteMark {
             id,
             number,
-            generation: shard.generation,
+            generation,
         }
     }
 
@@ -292,6 +363,7 @@ impl VerificationCache {
     pub fn apply(&self, key: Arc<CachedKey>) {
         let id = key.record.id;
         let order = key.order();
+        let organization = self.organizations.cell(&key.record.organization_id);
         let mut shard = self.write(id);
         if !shard.running_loads.is_empty() {
             let ticket = shard.next_ticket;
@@ -299,9 +371,14 @@ impl VerificationCache {
             recent.order = recent.order.max(order);
             recent.ticket = ticket;
         }
+        if shard.is_marked_from_before_emptying(id) {
+            // It may be older than what others did, the state of the organization included.
+            return;
+        }
+        organization.learn(key.organization);
         let is_outdated = shard.recent.get(&id).is_some_and(|recent| recent.order > order);
         if !is_outdated && shard.find(id).is_none_or(|here| order >= here.key.order()) {
-            shard.insert(self.entry(key), self.capacity_per_shard);
+            shard.insert(Entry::new(key, organization), self.capacity_per_shard);
         }
     }
 
@@ -318,23 +395,39 @@ impl VerificationCache {
             shard.remove(mark.id);
         }
         shard.end_load(mark.number);
-        if let Some(count) = shard.marks.get_mut(&mark.id) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(marks) = shard.marks.get_mut(&mark.id) {
+            marks.count -= 1;
+            if marks.count == 0 {
                 shard.marks.remove(&mark.id);
             }
         }
     }
 
+    /// Sends every verify of an organization's keys to the database until the mark is taken off.
+    pub fn mark_organization(&self, id: &OrganizationId) -> OrganizationMark {
+        self.organizations.mark(id)
+    }
+
+    /// Applies a committed state of a marked organization: newer wins.
+    pub fn apply_organization(&self, mark: &OrganizationMark, standing: OrganizationStanding) {
+        self.organizations.apply(mark, standing);
+    }
+
+    /// Takes an organization's mark off: the write's outcome is known and applied.
+    pub fn unmark_organization(&self, mark: OrganizationMark) {
+        self.organizations.unmark(mark);
+    }
+
     /// Empties the cache: the right to serve from memory was lost.
     pub fn clear(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            shard.generation += 1;
-            shard.entries.clear();
-            shard.queue.clear();
-        }
-        self.shared().clear();
+        self.organizations.clear(|| {
+            for shard in &self.shards {
+                let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+                shard.generation += 1;
+                shard.entries.clear();
+                shard.queue.clear();
+            }
+        });
     }
 
     /// How many keys are here.
@@ -348,35 +441,6 @@ impl VerificationCache {
     /// Whether no key is here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn entry(&self, key: Arc<CachedKey>) -> Entry {
-        let plain = key.plain();
-        let organization = &key.record.organization_id;
-        Entry {
-            digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
-            plain: plain.map(|(plain, _)| plain),
-            organization: self.share(organization),
-            used: AtomicBool::new(false),
-            key,
-        }
-    }
-
-    /// The one copy of an organization's id.
-    fn share(&self, id: &OrganizationId) -> OrganizationId {
-        let mut shared = self.shared();
-        if let Some(known) = shared.get(id) {
-            return known.clone();
-        }
-        if shared.len() >= MAX_SHARED {
-            shared.clear();
-        }
-        shared.insert(id.clone());
-        id.clone()
-    }
-
-    fn shared(&self) -> MutexGuard<'_, HashSet<OrganizationId>> {
-        self.organizations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(
@@ -398,6 +462,18 @@ impl VerificationCache {
 }
 
 impl Entry {
+    fn new(key: Arc<CachedKey>, organization: Arc<OrganizationCell>) -> Self {
+        let plain = key.plain();
+        Self {
+            digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
+            plain: plain.map(|(plain, _)| plain),
+            organization,
+            noted_in: NotedIn::default(),
+            used: AtomicBool::new(false),
+            key,
+        }
+    }
+
     fn id(&self) -> KeyId {
         self.key.record.id
     }
@@ -413,6 +489,11 @@ impl Entry {
 impl Shard {
     fn is_marked(&self, id: KeyId) -> bool {
         !self.marks.is_empty() && self.marks.contains_key(&id)
+    }
+
+    fn is_marked_from_before_emptying(&self, id: KeyId) -> bool {
+        let marks = self.marks.get(&id);
+        marks.is_some_and(|marks| marks.generation != self.generation)
     }
 
     fn find(&self, id: KeyId) -> Option<&Entry> {

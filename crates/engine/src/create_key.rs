@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use keyward_core::audit::{Detail, Event};
+use keyward_core::decision::OrganizationState;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_text::{KeyText, new_key_id, new_key_text};
 use keyward_core::new_key::{KeyDraft, NewKey};
@@ -13,14 +14,14 @@ use keyward_core::seal::seal;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::{KeyState, SecretLife};
 use keyward_core::time::Timestamp;
+use keyward_store::StoreError;
 use keyward_store::keys::{StoredKey, StoredSecret};
-use keyward_store::organizations::Organization;
-use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
+use crate::policy::confirm_creation;
 use crate::sealing;
 
 /// A new key with its value.
@@ -62,15 +63,10 @@ impl Engine {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let now = self.now();
-        // Before the transaction: whoever rotates the keyring must never wait for a database that waits for us.
+        let policy = self.creation_policy(&organization).await?;
+        let new = NewKey::check(draft, policy, now).map_err(EngineError::Invalid)?;
+
         let _sealing = self.inner.sealing.read().await;
-        let mut tx = self.inner.store.begin().await?;
-        let prescribing = self
-            .organization_for_new_key(&mut tx, &context.actor, &organization)
-            .await?;
-        let new = NewKey::check(draft, prescribing.settings.creation_policy(), now)
-            .map_err(EngineError::Invalid)?;
-        let organization_state = prescribing.state;
         let keyring = self.keyring();
         let random = &mut SystemRandom;
         let id = new_key_id(&keyring, random)?;
@@ -107,11 +103,12 @@ impl Engine {
         let event = created_event(&context, &key)?;
         // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
         let mark = self.inner.cache.mark(id);
-        let outcome = self.insert(tx, (&key, &secret), &event, now).await;
-        if outcome.is_ok() {
+        let outcome = self.insert(&key, &secret, &event, now).await;
+        if let Ok((organization_version, organization_state)) = outcome {
             let stored = StoredKey {
                 key: key.clone(),
                 organization_state,
+                organization_version,
                 has_ended_secrets: false,
                 secrets: vec![secret],
             };
@@ -120,42 +117,26 @@ impl Engine {
             }
         }
         self.inner.cache.unmark(mark);
-        outcome.map(|()| CreatedKey { key, value })
+        outcome.map(|_| CreatedKey { key, value })
     }
 
-    /// The organization of a key that is about to be made, as it is in the transaction that makes it. A person who makes
-    /// it stays a member until then, so that no key of somebody who was removed appears after the removal.
-    async fn organization_for_new_key(
-        &self,
-        tx: &mut Tx,
-        actor: &Actor,
-        id: &OrganizationId,
-    ) -> Result<Organization, EngineError> {
-        let found = tx.find_organization(id).await?;
-        let organization = found.ok_or(EngineError::NotFound("organization"))?;
-        if let Actor::Person(person) = actor {
-            let role = tx.lock_member(id, person).await?;
-            role.ok_or(EngineError::NotFound("organization"))?;
-        }
-        if organization.deletion.is_some() {
-            return Err(EngineError::Conflict(
-                "the organization is deleted; restore it before you make keys".to_owned(),
-            ));
-        }
-        Ok(organization)
-    }
-
+    /// Writes the key; how its organization stands is read here, after the mark, as everything that the cache is given.
     async fn insert(
         &self,
-        mut tx: Tx,
-        (key, secret): (&Key, &StoredSecret),
+        key: &Key,
+        secret: &StoredSecret,
         event: &Event,
         now: Timestamp,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(i64, OrganizationState), EngineError> {
+        let mut tx = self.inner.store.begin().await?;
+        confirm_creation(&mut tx, &key.created_by, &key.record, now).await?;
         tx.insert_key(key, secret).await?;
+        let standing = tx.organization_standing(&key.record.organization_id).await?;
+        let standing = standing.ok_or(EngineError::NotFound("organization"))?;
         tx.record_key_write(&key.record, event, self.inner.right.epoch(), now)
             .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(standing)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keyward_core::access::Visible;
 use keyward_core::audit::{Detail, Event};
-use keyward_core::decision::{OrganizationClaim, Purpose, Question, decide};
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide};
 use keyward_core::field::FieldProblem;
 use keyward_core::ids::DatasetId;
 use keyward_core::operation::Operation;
@@ -333,8 +333,11 @@ impl Engine {
     pub(crate) async fn confirm_permit(&self, tx: &mut Tx, permit: &Permit) -> Result<(), EngineError> {
         let record = &permit.identity.key.record;
         let id = record.id;
+        // The organization first, as in every write that locks both.
+        let standing = tx.hold_organization(&record.organization_id).await?;
+        let (_, state) = standing.ok_or(EngineError::Refused(Refusal::StoreUnavailable))?;
         if tx.is_key_at(&record.organization_id, id, record.version).await? {
-            return self.decide_again(permit);
+            return self.decide_again(permit, state);
         }
         let stored = tx.lock_key(&record.organization_id, id).await?;
         let stored = stored.ok_or(EngineError::Refused(Refusal::StoreUnavailable))?;
@@ -344,17 +347,11 @@ impl Engine {
         sealing::open_one(&self.keyring(), &stored.key.record, secret)
             .map_err(|refused| EngineError::Refused(self.alarm(id, refused)))?;
         let question = self.question_of(permit);
-        decide(
-            &stored.key.record,
-            secret.life,
-            stored.organization_state,
-            &question,
-        )
-        .map_err(EngineError::Refused)
+        decide(&stored.key.record, secret.life, state, &question).map_err(EngineError::Refused)
     }
 
     /// The same record at a later moment: it may have expired between.
-    fn decide_again(&self, permit: &Permit) -> Result<(), EngineError> {
+    fn decide_again(&self, permit: &Permit, state: OrganizationState) -> Result<(), EngineError> {
         let key = &permit.identity.key;
         let number = permit.identity.secret_number;
         let life = key
@@ -363,13 +360,7 @@ impl Engine {
             .find(|secret| secret.number == number)
             .map(|secret| secret.life);
         let life = life.ok_or(EngineError::Refused(Refusal::KeySuperseded))?;
-        decide(
-            &key.record,
-            life,
-            key.organization_state,
-            &self.question_of(permit),
-        )
-        .map_err(EngineError::Refused)
+        decide(&key.record, life, state, &self.question_of(permit)).map_err(EngineError::Refused)
     }
 
     fn question_of<'a>(&self, permit: &'a Permit) -> Question<'a> {

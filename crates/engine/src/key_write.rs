@@ -23,10 +23,10 @@ use crate::error::EngineError;
 use crate::sealing::{self, Seals};
 
 /// How long a caller waits for a write whose outcome is not known; the write itself goes on.
-const CALLER_PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const CALLER_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a write may take until the answer to its commit; a database that is silent for longer is asked anew.
-const ATTEMPT_PATIENCE: Duration = Duration::from_secs(15);
-const RETRY_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const ATTEMPT_PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What a write wants to do with the key as it found it.
 pub(crate) enum Plan {
@@ -249,17 +249,13 @@ impl Engine {
     fn apply(&self, stored: StoredKey, is_changed: bool) -> Written {
         let key = stored.key.clone();
         let id = key.record.id;
+        let organization = sealing::standing_of(&stored);
         match sealing::open_live(&self.keyring(), stored) {
             Ok(cached) => self.inner.cache.apply(Arc::new(cached)),
             Err(refused) => {
                 self.alarm(id, refused);
                 // Ordered after everything older, and matching no secret: a late fill can't bring the key back.
-                let blank = CachedKey::new(
-                    key.record.clone(),
-                    keyward_core::decision::OrganizationState::Stopped,
-                    Vec::new(),
-                    true,
-                );
+                let blank = CachedKey::new(key.record.clone(), organization, Vec::new(), true);
                 self.inner.cache.apply(Arc::new(blank));
                 self.inner.cache.forget(id);
             }

@@ -5,6 +5,7 @@
 //! neither a file nor an environment variable: the server hands everything in.
 
 pub mod accept_invitation;
+mod after_use;
 pub mod cache;
 pub mod change_role;
 pub mod clock;
@@ -20,9 +21,15 @@ pub mod edit_settings;
 mod error;
 pub mod invitations;
 mod key_write;
+pub mod last_use;
 mod loads;
+pub mod lock_organization;
 pub mod metrics;
+pub mod organization_cell;
+mod organization_write;
 pub mod permit;
+mod policy;
+mod rates;
 pub mod remove_member;
 pub mod restore;
 pub mod resume_key;
@@ -33,6 +40,7 @@ pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
 mod standing;
+pub mod stop_organization;
 pub mod verify;
 pub mod verify_token;
 
@@ -49,8 +57,10 @@ pub use error::EngineError;
 
 use crate::cache::VerificationCache;
 use crate::clock::SharedClock;
+use crate::last_use::Uses;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
 use crate::verify_token::NotedUses;
@@ -93,6 +103,8 @@ struct Inner {
     cache: Arc<VerificationCache>,
     loads: Loads,
     right: Arc<Right>,
+    uses: Uses,
+    rates: Rates,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
     /// Uses of management tokens that are being noted.
@@ -185,22 +197,28 @@ impl Engine {
             cache,
             loads: Loads::new(),
             right,
+            uses: Uses::new(),
+            rates: Rates::new(),
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             noted_uses: NotedUses::default(),
             metrics: Metrics::register(),
             tasks,
             stop,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        let writing = last_use::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(writing);
+        Ok(Self { inner })
     }
 
-    /// Waits for every write that was begun, gives the right back, and closes the database.
+    /// Waits for every write that was begun, writes what was used last, gives the right back, and closes the database.
     pub async fn shut_down(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        if let Err(error) = self.flush_uses().await {
+            tracing::warn!(%error, "the last uses of keys could not be written, and are lost");
+        }
         self.inner.store.close().await;
     }
 

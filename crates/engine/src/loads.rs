@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use keyward_core::decision::OrganizationState;
 use keyward_core::ids::KeyId;
 use tokio::sync::{Semaphore, watch};
 
@@ -20,8 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// What a load found.
 #[derive(Debug, Clone)]
 pub(crate) enum Loaded {
-    /// The key.
-    Key(Arc<CachedKey>),
+    /// The key, and the state of its organization.
+    Key(Arc<CachedKey>, OrganizationState),
     /// The database has no such key.
     Nothing,
     /// Nobody can say.

@@ -9,6 +9,7 @@ use keyward_core::access::Visible;
 use keyward_core::address::CallerAddress;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::operation::Operation;
+use keyward_core::rate::RateStatus;
 use keyward_core::record::Actor;
 use keyward_core::resource::{Resource, ResourceType};
 
@@ -19,6 +20,7 @@ use crate::cache::CachedKey;
 pub struct Identity {
     pub(crate) key: Arc<CachedKey>,
     pub(crate) secret_number: i64,
+    pub(crate) rate: Option<RateStatus>,
 }
 
 impl Identity {
@@ -30,6 +32,11 @@ impl Identity {
     /// Its organization.
     pub fn organization_id(&self) -> &OrganizationId {
         &self.key.record.organization_id
+    }
+
+    /// How the bucket of its rate limit stands after this request; `None` for a key without one.
+    pub const fn rate(&self) -> Option<RateStatus> {
+        self.rate
     }
 
     /// What the key was given.

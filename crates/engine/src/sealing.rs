@@ -13,6 +13,7 @@ use keyward_store::keys::{StoredKey, StoredSecret};
 
 use crate::cache::{CachedKey, CachedSecret};
 use crate::error::EngineError;
+use crate::organization_cell::OrganizationStanding;
 
 /// Opens the live secrets of a stored key for the cache.
 ///
@@ -20,6 +21,7 @@ use crate::error::EngineError;
 /// [`OpenRefused`] if any does not fit its row.
 pub(crate) fn open_live(keyring: &Keyring, stored: StoredKey) -> Result<CachedKey, OpenRefused> {
     let has_ended_secrets = stored.has_ended_secrets;
+    let organization = standing_of(&stored);
     let record = stored.key.record;
     let secrets = stored
         .secrets
@@ -27,12 +29,15 @@ pub(crate) fn open_live(keyring: &Keyring, stored: StoredKey) -> Result<CachedKe
         .filter(|secret| secret.life != SecretLife::Ended && !is_wiped(&record, secret))
         .map(|secret| open_one(keyring, &record, secret))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(CachedKey::new(
-        record,
-        stored.organization_state,
-        secrets,
-        has_ended_secrets,
-    ))
+    Ok(CachedKey::new(record, organization, secrets, has_ended_secrets))
+}
+
+/// How the organization of a stored key stood.
+pub(crate) const fn standing_of(stored: &StoredKey) -> OrganizationStanding {
+    OrganizationStanding {
+        version: stored.organization_version,
+        state: stored.organization_state,
+    }
 }
 
 /// Whether a key's secrets fit its row.
@@ -71,11 +76,7 @@ pub(crate) fn open_one(
 ) -> Result<CachedSecret, OpenRefused> {
     let binding = record.seal_binding(secret.number, secret.life);
     let digest = open(keyring, &secret.sealed, &binding)?.into();
-    Ok(CachedSecret {
-        number: secret.number,
-        life: secret.life,
-        digest,
-    })
+    Ok(CachedSecret::new(secret.number, secret.life, digest))
 }
 
 /// Seals every secret anew for a changed record; each must still fit the record as it was, so that no write launders

@@ -1,6 +1,7 @@
 //! Verify: is this key accepted, here and now, for this? The path that Keyward exists for.
 //!
-//! From memory: one look, one constant-time comparison, one decision; no write, no lock across an await. From the
+//! From memory: one look, one constant-time comparison, one decision; no lock across an await, and no write but the note
+//! that the key was used ([`crate::last_use`]), once a second. From the
 //! database, where memory may not be used: a shared load, put through the cache. A database that does not answer is
 //! `store_unavailable`, never "unknown" and never an allow.
 
@@ -8,20 +9,22 @@ use std::sync::Arc;
 
 use keyward_core::address::CallerAddress;
 use keyward_core::credentials::Credentials;
-use keyward_core::decision::{OrganizationClaim, Purpose, Question, RateStanding, decide, decide_rate};
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide, decide_rate};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
-use keyward_core::plain::PlainKey;
+use keyward_core::rate::RateStatus;
+use keyward_core::record::KeyRecord;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
 use keyward_core::state::SecretLife;
+use keyward_core::time::Timestamp;
 use keyward_store::keys::StoredKey;
 
 use crate::Engine;
-use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache};
+use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, PlainFound, VerificationCache};
 use crate::loads::{Loaded, PATIENCE, Turn, outcome_of};
 use crate::permit::{Identity, OwnedResource, Permit};
 use crate::sealing;
@@ -53,18 +56,48 @@ pub struct Accepted<'a> {
     pub scopes: ScopeSet,
     /// Its level.
     pub level: PermissionLevel,
+    /// How the bucket of its rate limit stands after this request; `None` for a key without one.
+    pub rate: Option<RateStatus>,
 }
 
 impl<'a> Accepted<'a> {
-    fn of(key: &'a CachedKey) -> Self {
+    fn of(key: &'a CachedKey, rate: Option<RateStatus>) -> Self {
         let access = &key.record.access;
         Self {
             key_id: key.record.id,
             organization_id: &key.record.organization_id,
             scopes: access.scopes(),
             level: access.permission().level(),
+            rate,
         }
     }
+}
+
+/// Whether an accept counts as a use of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    AsUse,
+    Not,
+}
+
+/// A question on its way.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    question: &'a VerifyQuestion<'a>,
+    /// Of the key that was presented.
+    digest: &'a KeyDigest,
+    counting: Counting,
+}
+
+/// What an answer is made from: the key, the number of its secret that was presented, and how its bucket stands.
+trait Accept<T>: Fn(&Arc<CachedKey>, i64, Option<RateStatus>) -> T {}
+
+impl<T, F: Fn(&Arc<CachedKey>, i64, Option<RateStatus>) -> T> Accept<T> for F {}
+
+/// A secret whose key may do what was asked, at the moment when that was decided.
+struct Approved<'a> {
+    secret: &'a CachedSecret,
+    now: Timestamp,
 }
 
 impl Engine {
@@ -83,27 +116,28 @@ impl Engine {
             self.inner.metrics.accepted.increment(1);
             return Ok(accepted);
         }
+        let asked = Asked {
+            question,
+            digest: &digest,
+            counting: Counting::AsUse,
+        };
         // Boxed, so that the usual way does not carry the room for this one.
-        Box::pin(self.verify_whole(question, &digest, &|key: &Arc<CachedKey>, _| {
-            accept(Accepted::of(key))
+        Box::pin(self.verify_whole(asked, &|key: &Arc<CachedKey>, _, rate| {
+            accept(Accepted::of(key, rate))
         }))
         .await
     }
 
     /// Verifies by the whole record of the key, from memory or from the database.
-    async fn verify_whole<T>(
-        &self,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Result<T, Refusal> {
-        let outcome = match self.verify_in_memory(question, digest, accept) {
+    async fn verify_whole<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Result<T, Refusal> {
+        let outcome = match self.verify_in_memory(asked, accept) {
             Some(outcome) => outcome,
-            None => Box::pin(self.verify_from_store(question, digest, accept)).await,
+            None => Box::pin(self.verify_from_store(asked, accept)).await,
         };
-        match &outcome {
-            Ok(_) => self.inner.metrics.accepted.increment(1),
-            Err(refusal) => self.inner.metrics.count_refusal(refusal.code()),
+        match (&outcome, asked.counting) {
+            (_, Counting::Not) => {}
+            (Ok(_), Counting::AsUse) => self.inner.metrics.accepted.increment(1),
+            (Err(refusal), Counting::AsUse) => self.inner.metrics.count_refusal(refusal.code()),
         }
         outcome
     }
@@ -116,23 +150,34 @@ impl Engine {
     ) -> (KeyDigest, Option<T>) {
         let key = question.credentials.key;
         let key_id = key.id();
-        let answer_surely = |plain: PlainKey, organization_id: &OrganizationId| {
+        let answer_surely = |found: PlainFound<'_>| {
             let asked = self.question_now(question);
-            plain.surely_accepts(organization_id, &asked).then(|| {
+            let (plain, organization_id) = (found.plain(), found.organization_id());
+            let is_accepted = plain.surely_accepts((organization_id, found.organization_state()), &asked)
+                // Asked now, when the answer is made, as for every answer from memory.
+                && self.inner.right.is_held();
+            is_accepted.then(|| {
+                self.inner.uses.note(
+                    found.noted_in(),
+                    (organization_id, key_id),
+                    || found.secret_number(),
+                    asked.now,
+                );
                 accept(Accepted {
                     key_id,
                     organization_id,
                     scopes: plain.scopes(),
                     level: plain.level(),
+                    // A limited key is no plain one.
+                    rate: None,
                 })
             })
         };
-        let (digest, accepted) = self
+        let look = self
             .inner
             .cache
             .look_plain(key_id, || key.digest(), answer_surely);
-        // Asked now, when the answer is made, as for every answer from memory.
-        (digest, accepted.flatten().filter(|_| self.inner.right.is_held()))
+        (look.0, look.1.flatten())
     }
 
     /// Counts a refusal that was decided before any key was looked at.
@@ -145,12 +190,32 @@ impl Engine {
     /// # Errors
     /// The refusal.
     pub async fn identify(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
-        let digest = question.credentials.key.digest();
-        self.verify_whole(question, &digest, &|key: &Arc<CachedKey>, secret_number| {
-            Identity {
-                key: Arc::clone(key),
-                secret_number,
-            }
+        self.identify_counting(question, Counting::AsUse).await
+    }
+
+    /// What [`Engine::identify`] would answer, for those who only want to know: it counts as no use of the key, spends
+    /// nothing of its rate limit, and is in no figure.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn identify_without_use(&self, question: &VerifyQuestion<'_>) -> Result<Identity, Refusal> {
+        self.identify_counting(question, Counting::Not).await
+    }
+
+    async fn identify_counting(
+        &self,
+        question: &VerifyQuestion<'_>,
+        counting: Counting,
+    ) -> Result<Identity, Refusal> {
+        let asked = Asked {
+            question,
+            digest: &question.credentials.key.digest(),
+            counting,
+        };
+        self.verify_whole(asked, &|key: &Arc<CachedKey>, secret_number, rate| Identity {
+            key: Arc::clone(key),
+            secret_number,
+            rate,
         })
         .await
     }
@@ -187,54 +252,75 @@ impl Engine {
     }
 
     /// The way without the database; `None` where it must be asked.
-    fn verify_in_memory<T>(
-        &self,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Option<Result<T, Refusal>> {
-        let look = self.inner.cache.look(question.credentials.key.id(), |key| {
-            self.answer_live(key, question, digest, accept)
+    fn verify_in_memory<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Option<Result<T, Refusal>> {
+        let id = asked.question.credentials.key.id();
+        let look = self.inner.cache.look(id, |key, organization| {
+            let judged = self.judge_live((key, organization), asked)?;
+            // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
+            // Only an answer that is given counts as a use.
+            let is_given = self.inner.right.is_held();
+            is_given.then(|| self.answer(key, judged, asked.counting, accept))
         });
-        let Look::Here(Some(outcome)) = look else {
-            return None;
-        };
-        // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
-        self.inner.right.is_held().then_some(outcome)
+        match look {
+            Look::Here(outcome) => outcome,
+            Look::ReadThrough => None,
+        }
     }
 
-    /// The answer of a key's live secrets; `None` if none matches and ended ones may.
-    fn answer_live<T>(
+    /// The decision about a key by its live secrets; `None` if none matches and ended ones may.
+    fn judge_live<'a>(
         &self,
-        key: &Arc<CachedKey>,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Option<Result<T, Refusal>> {
-        match key.matching_secret(digest) {
-            Some(secret) => Some(
-                self.decide(key, secret.life, question)
-                    .map(|()| accept(key, secret.number)),
-            ),
+        (key, organization): (&'a CachedKey, OrganizationState),
+        asked: Asked<'_>,
+    ) -> Option<Result<Approved<'a>, Refusal>> {
+        let question = self.question_now(asked.question);
+        match key.matching_secret(asked.digest) {
+            Some(secret) => {
+                let decided = decide(&key.record, secret.life, organization, &question);
+                let now = question.now;
+                Some(decided.map(|()| Approved { secret, now }))
+            }
             None if key.has_ended_secrets => None,
             None => Some(Err(Refusal::KeyUnknown)),
         }
     }
 
-    fn decide(
+    /// Makes the answer of a decision: spends the rate limit, and notes the use.
+    fn answer<T>(
         &self,
-        key: &CachedKey,
-        life: SecretLife,
-        question: &VerifyQuestion<'_>,
-    ) -> Result<(), Refusal> {
-        decide(
-            &key.record,
-            life,
-            key.organization_state,
-            &self.question_now(question),
-        )?;
-        // No key has a rate limit yet: creation takes none.
-        decide_rate(RateStanding::Within)
+        key: &Arc<CachedKey>,
+        judged: Result<Approved<'_>, Refusal>,
+        counting: Counting,
+        accept: &impl Accept<T>,
+    ) -> Result<T, Refusal> {
+        let Approved { secret, now } = judged?;
+        // Last, so that a request that is refused for anything else spends nothing.
+        let rate = self.spend(&key.record, now, counting)?;
+        if counting == Counting::AsUse {
+            let subject = (&key.record.organization_id, key.record.id);
+            self.inner
+                .uses
+                .note(&secret.noted_in, subject, || secret.number, now);
+        }
+        Ok(accept(key, secret.number, rate))
+    }
+
+    /// Takes the request out of the key's bucket, if it has a limit.
+    fn spend(
+        &self,
+        record: &KeyRecord,
+        now: Timestamp,
+        counting: Counting,
+    ) -> Result<Option<RateStatus>, Refusal> {
+        let Some(limit) = record.conditions.rate_limit else {
+            return Ok(None);
+        };
+        let rates = &self.inner.rates;
+        let spending = match counting {
+            Counting::AsUse => rates.spend(record.id, limit, now),
+            Counting::Not => rates.ask(record.id, limit, now),
+        };
+        decide_rate(spending).map(Some)
     }
 
     fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> Question<'a> {
@@ -246,45 +332,36 @@ impl Engine {
         }
     }
 
-    async fn verify_from_store<T>(
-        &self,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-        accept: &impl Fn(&Arc<CachedKey>, i64) -> T,
-    ) -> Result<T, Refusal> {
-        let id = question.credentials.key.id();
+    async fn verify_from_store<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Result<T, Refusal> {
+        let id = asked.question.credentials.key.id();
         if !self.keyring().knows_key_id(id) {
             return Err(Refusal::KeyUnknown);
         }
-        let key = match self.load(id).await {
-            Loaded::Key(key) => key,
+        let (key, organization) = match self.load(id).await {
+            Loaded::Key(key, organization) => (key, organization),
             Loaded::Nothing => return Err(Refusal::KeyUnknown),
             Loaded::Failed => return Err(Refusal::StoreUnavailable),
         };
-        match self.answer_live(&key, question, digest, accept) {
-            Some(outcome) => outcome,
-            None => Err(self.refuse_ended(&key, question, digest).await),
+        match self.judge_live((&key, organization), asked) {
+            Some(judged) => self.answer(&key, judged, asked.counting, accept),
+            None => Err(self.refuse_ended(id, asked).await),
         }
     }
 
     /// Compares with the ended secrets: their holder is told so. There is no way from here to an allow.
-    async fn refuse_ended(
-        &self,
-        key: &CachedKey,
-        question: &VerifyQuestion<'_>,
-        digest: &KeyDigest,
-    ) -> Refusal {
-        let found = match self.read_ended(key.record.id).await {
+    async fn refuse_ended(&self, id: KeyId, asked: Asked<'_>) -> Refusal {
+        let found = match self.read_ended(id).await {
             Ok(Some(found)) => found,
             Ok(None) => return Refusal::KeyUnknown,
             Err(refusal) => return refusal,
         };
         let (stored, opened) = found;
-        if !opened.iter().any(|secret| secret.digest.matches(digest)) {
+        if !opened.iter().any(|secret| secret.digest.matches(asked.digest)) {
             return Refusal::KeyUnknown;
         }
-        let ended = CachedKey::new(stored.key.record, stored.organization_state, Vec::new(), true);
-        self.decide(&ended, SecretLife::Ended, question)
+        let (record, organization) = (&stored.key.record, stored.organization_state);
+        let question = self.question_now(asked.question);
+        decide(record, SecretLife::Ended, organization, &question)
             .err()
             .unwrap_or(Refusal::KeySuperseded)
     }
@@ -339,8 +416,8 @@ impl Engine {
         for _ in 0..MAX_RELOADS {
             let running = RunningLoad::begin(&self.inner.cache, id);
             match self.read_key(id).await {
-                Loaded::Key(key) => match running.finish(key) {
-                    Filled::Use(key) => return Loaded::Key(key),
+                Loaded::Key(key, _) => match running.finish(key) {
+                    Filled::Use(key, organization) => return Loaded::Key(key, organization),
                     Filled::Stale => {}
                 },
                 other => return other,
@@ -357,7 +434,10 @@ impl Engine {
             match self.inner.store.load_live_key(id).await {
                 Ok(None) => return Loaded::Nothing,
                 Ok(Some(stored)) => match sealing::open_live(&keyring, stored) {
-                    Ok(key) => return Loaded::Key(Arc::new(key)),
+                    Ok(key) => {
+                        let organization = key.organization.state;
+                        return Loaded::Key(Arc::new(key), organization);
+                    }
                     Err(refused) => last = Some(refused),
                 },
                 Err(error) => {

@@ -13,6 +13,7 @@ pub mod management;
 pub mod pages;
 pub mod problem;
 pub mod query;
+pub mod rate_limit;
 pub mod reply;
 pub mod request;
 pub mod routes;

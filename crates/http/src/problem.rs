@@ -19,9 +19,9 @@ use keyward_core::refusal::{Code, Refusal};
 use keyward_core::time::Timestamp;
 use keyward_engine::EngineError;
 
-use crate::reply;
 use crate::request::RequestInfo;
 use crate::site::Site;
+use crate::{rate_limit, reply};
 
 /// The header that the official client shows the trace id of.
 pub const TRACE: HeaderName = HeaderName::from_static("x-cloud-trace-context");
@@ -171,11 +171,17 @@ impl Problem {
     pub fn into_response(self, site: &Site, request: &RequestInfo) -> Response {
         self.log(&request.id);
         let (status, code, current_version) = (self.status(), self.code(), self.current_version);
+        let rate = match &self.kind {
+            Kind::Key(Refusal::RateLimited { status, .. }) => Some(*status),
+            _ => None,
+        };
         let (title, message, errors, challenge, retry_after) = match self.kind {
             Kind::Key(refusal) => {
                 let code = refusal.code();
                 let retry_after = match refusal {
-                    Refusal::RateLimited { retry_after_seconds } => Some(retry_after_seconds),
+                    Refusal::RateLimited {
+                        retry_after_seconds, ..
+                    } => Some(retry_after_seconds),
                     Refusal::StoreUnavailable => Some(1),
                     _ => None,
                 };
@@ -239,6 +245,9 @@ impl Problem {
         }
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(rate) = rate {
+            rate_limit::tell(headers, rate);
         }
         response
     }

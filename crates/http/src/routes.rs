@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::request::{RequestInfo, Who, peer_of};
 use crate::site::{SharedSite, Site};
-use crate::{body, credentials, query};
+use crate::{body, credentials, query, rate_limit};
 
 /// What a key must be allowed for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,10 +158,11 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let info = RequestInfo::of(&site, &parts, peer_of(&parts));
-    let mut who = Who::Stranger;
+    let (mut who, mut rate) = (Who::Stranger, None);
     let outcome = async {
         let path = path_params(&mut parts, "the path is not UTF-8; check the ids in it").await?;
         let permit = permit(&site, &parts, &info, &path, guard, &mut who).await?;
+        rate = permit.identity().rate();
         who = Who::Key(permit.identity().key_id());
         let call = Call {
             site: Arc::clone(&site),
@@ -176,7 +177,11 @@ where
         without_panic(async { handler(permit, call).await }).await
     }
     .await;
-    finish(&site, &info, who, outcome)
+    let mut response = finish(&site, &info, who, outcome);
+    if let Some(rate) = rate {
+        rate_limit::tell(response.headers_mut(), rate);
+    }
+    response
 }
 
 /// A panic is a defect and must not look like a network failure to the caller.

@@ -22,7 +22,7 @@ use keyward_engine::verify::{Accepted, VerifyQuestion};
 use crate::problem::Problem;
 use crate::request::{RequestInfo, Who, address_of, peer_of};
 use crate::site::{SharedSite, Site};
-use crate::{credentials, reply};
+use crate::{credentials, rate_limit, reply};
 
 /// The verified key's id.
 pub const KEY_ID: HeaderName = HeaderName::from_static("keyward-key-id");
@@ -101,6 +101,9 @@ fn accepted(key: Accepted<'_>) -> Option<Response> {
     );
     headers.insert(SCOPES, scopes_value(key.scopes));
     headers.insert(PERMISSION, level_value(key.level));
+    if let Some(rate) = key.rate {
+        rate_limit::tell(headers, rate);
+    }
     Some(response)
 }
 

@@ -1,9 +1,10 @@
-//! The audit chain's rows, and the feed and outbox rows that go with a key's write.
+//! The audit chain's rows, and the feed and outbox rows that go with the write of a key or of an organization.
 //!
 //! The head row of a chain is updated first: its lock makes sequence and hash follow commit order. Entries are only
 //! ever inserted; no statement here changes or removes one.
 
 use keyward_core::audit::{CHAIN_START, Entry, EntryHash, Event};
+use keyward_core::ids::OrganizationId;
 use keyward_core::record::KeyRecord;
 use keyward_core::time::Timestamp;
 
@@ -23,6 +24,8 @@ const LIST: &str = "SELECT chain, sequence, previous_hash, hash, at, actor, acti
 
 const NEXT_CHANGE: &str =
     "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
+/// What stands in place of a key's id where an organization itself was written.
+const NO_KEY: &str = "";
 const INSERT_FEED: &str =
     "INSERT INTO change_feed (number, organization_id, key_id, version, at) VALUES ($1, $2, $3, $4, $5)";
 const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id, kind, payload, created_at) \
@@ -152,7 +155,34 @@ impl Tx {
         epoch: i64,
         now: Timestamp,
     ) -> Result<i64, StoreError> {
-        let organization = record.organization_id.as_str();
+        let changed = (&record.organization_id, record.id.as_str(), record.version);
+        self.record_write(changed, event, epoch, now).await
+    }
+
+    /// Writes what every write of what decides about an organization leaves besides the change itself: as
+    /// [`Tx::record_key_write`], with an empty key id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
+    pub async fn record_organization_write(
+        &mut self,
+        (organization, version): (&OrganizationId, i64),
+        event: &Event,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        self.record_write((organization, NO_KEY, version), event, epoch, now)
+            .await
+    }
+
+    async fn record_write(
+        &mut self,
+        (organization, key_id, version): (&OrganizationId, &str, i64),
+        event: &Event,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let organization = organization.as_str();
         self.append_audit(organization, event, now).await?;
         let number = in_tx!(self, on =>
             sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
@@ -160,8 +190,8 @@ impl Tx {
         in_tx!(self, on => sqlx::query(INSERT_FEED)
             .bind(number)
             .bind(organization)
-            .bind(record.id.as_str())
-            .bind(record.version)
+            .bind(key_id)
+            .bind(version)
             .bind(now.as_unix_ms())
             .execute(on)
             .await
@@ -169,7 +199,7 @@ impl Tx {
         in_tx!(self, on => sqlx::query(INSERT_OUTBOX)
             .bind(number)
             .bind(organization)
-            .bind(record.id.as_str())
+            .bind(key_id)
             .bind(event.action)
             .bind(event.detail.facts_json())
             .bind(now.as_unix_ms())

@@ -162,6 +162,22 @@ const TABLES: &[Table] = &[
         order: &["id"],
     },
     Table {
+        name: "key_use",
+        columns: &[("organization_id", T), ("key_id", T), ("last_used_at", N)],
+        order: &["key_id"],
+    },
+    Table {
+        name: "secret_use",
+        columns: &[
+            ("organization_id", T),
+            ("key_id", T),
+            ("number", N),
+            ("first_used_at", N),
+            ("last_used_at", N),
+        ],
+        order: &["key_id", "number"],
+    },
+    Table {
         name: "change_feed",
         columns: &[
             ("number", N),

@@ -23,7 +23,8 @@ use crate::error::StoreError;
 
 const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reason, k.deleted_at, k.scopes, k.level, \
     k.rules, k.conditions, k.name, k.description, k.environment, k.created_by, k.created_at, k.updated_at, \
-    k.responsible, o.state AS organization_state, s.number, s.life, s.valid_until, s.keyring_version, s.sealed, s.hint, \
+    k.responsible, o.version AS organization_version, o.state AS organization_state, s.number, s.life, s.valid_until, \
+    s.keyring_version, s.sealed, s.hint, \
     s.created_at AS secret_created_at, \
     EXISTS (SELECT 1 FROM secret e WHERE e.key_id = k.id AND e.life = 'ended') AS has_ended_secrets";
 const SOURCE: &str = "FROM secret_key k JOIN organization o ON o.id = k.organization_id \
@@ -83,6 +84,8 @@ pub struct StoredKey {
     pub key: Key,
     /// The state of its organization at that moment.
     pub organization_state: OrganizationState,
+    /// The version of its organization at that moment.
+    pub organization_version: i64,
     /// Whether there are ended secrets, asked for or not.
     pub has_ended_secrets: bool,
     /// The secrets that were asked for, newest first.
@@ -108,6 +111,7 @@ struct KeyRow {
     created_at: i64,
     updated_at: i64,
     responsible: Option<String>,
+    organization_version: i64,
     organization_state: String,
     number: Option<i64>,
     life: Option<String>,
@@ -570,6 +574,7 @@ fn group(rows: Vec<KeyRow>) -> Result<StoredKey, StoreError> {
     let has_ended_secrets = row.has_ended_secrets;
     Ok(StoredKey {
         organization_state,
+        organization_version: row.organization_version,
         has_ended_secrets,
         key: key_of(row, hint)?,
         secrets,

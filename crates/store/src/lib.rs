@@ -20,6 +20,7 @@ pub mod purge;
 pub mod schema;
 pub mod settings;
 pub mod tokens;
+pub mod uses;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;

@@ -9,7 +9,7 @@ use keyward_core::organization::OrganizationSettings;
 use keyward_core::record::Actor;
 use keyward_core::time::Timestamp;
 
-use crate::backend::{Store, Tx};
+use crate::backend::{Store, Tx, TxInner};
 use crate::error::StoreError;
 
 const COLUMNS: &str = "id, version, state, name, preference, attributes, settings, last_access_at, created_at, \
@@ -17,9 +17,10 @@ const COLUMNS: &str = "id, version, state, name, preference, attributes, setting
 const INSERT: &str = "INSERT INTO organization \
     (id, version, state, name, preference, attributes, settings, last_access_at, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-const UPDATE: &str = "UPDATE organization SET version = version + 1, name = $3, preference = $4, attributes = $5, \
-    settings = $6, last_access_at = $7, updated_at = $8, deleted_by = $9, deleted_at = $10, purge_at = $11, \
-    purge_begun_at = $12 WHERE id = $1 AND version = $2";
+const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3, name = $4, preference = $5, \
+    attributes = $6, settings = $7, last_access_at = $8, updated_at = $9, deleted_by = $10, deleted_at = $11, \
+    purge_at = $12, purge_begun_at = $13 WHERE id = $1 AND version = $2";
+const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
 const LIST_DUE_PURGES: &str =
     "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
 
@@ -206,6 +207,50 @@ impl Tx {
         row.map(Organization::try_from).transpose()
     }
 
+    /// Version and state of an organization, as this transaction sees them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn organization_standing(
+        &mut self,
+        id: &OrganizationId,
+    ) -> Result<Option<(i64, OrganizationState)>, StoreError> {
+        self.standing(id, STANDING.to_owned()).await
+    }
+
+    /// Version and state of an organization, which stay so until this transaction ends: what a write of the resource API
+    /// asks before it commits, so that nothing is written in an organization that was stopped meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hold_organization(
+        &mut self,
+        id: &OrganizationId,
+    ) -> Result<Option<(i64, OrganizationState)>, StoreError> {
+        // As `Tx::is_key_at`. The writes of one organization wait for each other at the head of its audit chain anyway.
+        let sql = match self.inner {
+            TxInner::Sqlite(_) => STANDING.to_owned(),
+            TxInner::Postgres(_) => format!("{STANDING} FOR NO KEY UPDATE"),
+        };
+        self.standing(id, sql).await
+    }
+
+    async fn standing(
+        &mut self,
+        id: &OrganizationId,
+        sql: String,
+    ) -> Result<Option<(i64, OrganizationState)>, StoreError> {
+        let found = in_tx!(self, on => sqlx::query_as::<_, (i64, String)>(sqlx::AssertSqlSafe(sql))
+            .bind(id.as_str()).fetch_optional(on).await)?;
+        let unreadable = StoreError::Unreadable {
+            what: "organization state",
+        };
+        found
+            .map(|(version, state)| Some((version, OrganizationState::from_name(&state)?)))
+            .map(|standing| standing.ok_or(unreadable))
+            .transpose()
+    }
+
     /// Writes the changeable fields of an organization that was read at `organization.version`, and raises the version.
     ///
     /// # Errors
@@ -215,6 +260,7 @@ impl Tx {
         let changed = in_tx!(self, on => sqlx::query(UPDATE)
             .bind(organization.id.as_str())
             .bind(organization.version)
+            .bind(organization.state.name())
             .bind(&organization.name)
             .bind(preference_json(organization))
             .bind(attributes_json(organization))

@@ -15,8 +15,10 @@ const PURGED: &[(&str, &str)] = &[
     ("dataset", "id"),
     ("dataset_deletion", "dataset_id"),
     ("invitation", "id"),
+    ("key_use", "key_id"),
     ("management_token", "id"),
     ("membership", "person_id"),
+    ("secret_use", "key_id"),
 ];
 
 const LIST_LIVING: &str = "SELECT id FROM secret_key WHERE organization_id = $1 AND state <> 'deleted' AND id > $2 ORDER BY id LIMIT $3";

@@ -3,11 +3,10 @@
 use keyward_core::access::{Access, Permission};
 use keyward_core::address::CallerAddress;
 use keyward_core::condition::Conditions;
-use keyward_core::decision::{
-    OrganizationClaim, OrganizationState, Purpose, Question, RateStanding, decide, decide_rate,
-};
+use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide, decide_rate};
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
+use keyward_core::rate::{RateStatus, Spending};
 use keyward_core::record::KeyRecord;
 use keyward_core::refusal::{Code, Refusal};
 use keyward_core::resource::{Resource, ResourceType};
@@ -532,14 +531,33 @@ fn a_locked_organization_refuses_last_and_a_stopped_one_as_if_the_key_were_pause
             reason: PauseReason::Requested
         })
     );
-    for state in [
-        OrganizationState::Open,
-        OrganizationState::Locked,
-        OrganizationState::Stopped,
-    ] {
+    let both = identify(
+        &record(),
+        SecretLife::Current,
+        OrganizationState::StoppedAndLocked,
+        NOW,
+    );
+    assert_eq!(both, stopped);
+    for state in OrganizationState::ALL {
         assert_eq!(OrganizationState::from_name(state.name()), Some(state));
     }
     assert_eq!(OrganizationState::from_name("Open"), None);
+}
+
+#[test]
+fn a_stop_and_a_lock_are_taken_back_each_for_itself() {
+    for state in OrganizationState::ALL {
+        assert!(state.stopped().is_stopped() && state.locked().is_locked());
+        assert_eq!(state.stopped().is_locked(), state.is_locked(), "{state:?}");
+        assert_eq!(state.locked().is_stopped(), state.is_stopped(), "{state:?}");
+        assert!(!state.resumed().is_stopped() && !state.unlocked().is_locked());
+        assert_eq!(state.resumed().is_locked(), state.is_locked(), "{state:?}");
+        assert_eq!(state.unlocked().is_stopped(), state.is_stopped(), "{state:?}");
+    }
+    assert_eq!(
+        OrganizationState::StoppedAndLocked.resumed().unlocked(),
+        OrganizationState::Open
+    );
 }
 
 #[test]
@@ -615,14 +633,22 @@ fn the_reasons_and_moments_of_a_refusal_are_those_of_the_record() {
 
 #[test]
 fn the_rate_is_asked_apart_and_says_when_to_come_back() {
-    assert_eq!(decide_rate(RateStanding::Within), Ok(()));
-    let exceeded = decide_rate(RateStanding::Exceeded {
+    let status = RateStatus {
+        limit: 5,
+        period_seconds: 60,
+        remaining: 0,
+        reset_after_seconds: 60,
+    };
+    assert_eq!(decide_rate(Spending::Spent(status)), Ok(status));
+    let exceeded = decide_rate(Spending::Exceeded {
+        status,
         retry_after_seconds: 7,
     });
     assert_eq!(
         exceeded,
         Err(Refusal::RateLimited {
-            retry_after_seconds: 7
+            retry_after_seconds: 7,
+            status
         })
     );
 }
@@ -659,7 +685,7 @@ proptest! {
                 given::every_resource().into_iter().map(|resource| Purpose::Perform { operation, resource }),
             );
         }
-        for organization in [OrganizationState::Open, OrganizationState::Locked, OrganizationState::Stopped] {
+        for organization in OrganizationState::ALL {
             for purpose in &purposes {
                 let question =
                     Question { claim: OrganizationClaim::NotAsked, purpose: *purpose, address, now };

@@ -20,6 +20,7 @@ mod new_key;
 mod organization;
 mod plain;
 mod random;
+mod rate;
 mod refusal;
 mod rule;
 mod seal;

@@ -1,7 +1,9 @@
 //! The refusals of creation, all at once and one by one.
 
 use keyward_core::access::Permission;
-use keyward_core::condition::{AddressRule, Conditions, MAX_NETWORKS, RateLimit};
+use keyward_core::condition::{
+    AddressRule, Conditions, MAX_NETWORKS, MAX_RATE_PERIOD_SECONDS, MAX_RATE_REQUESTS, RateLimit,
+};
 use keyward_core::environment::Environment;
 use keyward_core::new_key::{CreationPolicy, KeyDraft, MAX_DESCRIPTION, NewKey};
 use keyward_core::scope::ScopeSet;
@@ -231,10 +233,13 @@ fn address_lists_and_rates_have_bounds() {
         ["allowed_addresses"]
     );
     for (requests, per_ms, is_good) in [
-        (1, 1, true),
-        (0, 1, false),
+        (1, 1_000, true),
+        (0, 1_000, false),
         (1, 0, false),
-        (u32::MAX, u32::MAX, true),
+        (1, 1_500, false),
+        (MAX_RATE_REQUESTS, MAX_RATE_PERIOD_SECONDS * 1_000, true),
+        (MAX_RATE_REQUESTS + 1, 1_000, false),
+        (1, (MAX_RATE_PERIOD_SECONDS + 1) * 1_000, false),
     ] {
         let rate_limit = Some(RateLimit { requests, per_ms });
         let found = fields(with_conditions(Conditions {

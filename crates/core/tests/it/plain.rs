@@ -13,12 +13,6 @@ use proptest::sample::select;
 
 use crate::given::{self, NOW, known, record};
 
-const STATES: [OrganizationState; 3] = [
-    OrganizationState::Open,
-    OrganizationState::Locked,
-    OrganizationState::Stopped,
-];
-
 fn every_purpose() -> Vec<Purpose<'static>> {
     let of = |operation| {
         let resources = given::every_resource().into_iter();
@@ -44,8 +38,8 @@ fn every_claim() -> Vec<OrganizationClaim<'static>> {
 }
 
 fn surely(record: &KeyRecord, life: SecretLife, state: OrganizationState, question: &Question<'_>) -> bool {
-    PlainKey::of(record, life, state)
-        .is_some_and(|plain| plain.surely_accepts(&record.organization_id, question))
+    PlainKey::of(record, life)
+        .is_some_and(|plain| plain.surely_accepts((&record.organization_id, state), question))
 }
 
 proptest! {
@@ -53,7 +47,7 @@ proptest! {
     fn whoever_is_surely_accepted_is_accepted(
         record in given::any_record(),
         life in given::any_life(),
-        state in select(STATES.to_vec()),
+        state in select(OrganizationState::ALL.to_vec()),
         claim in select(every_claim()),
         now in given::any_moment(),
         address in given::any_address(),
@@ -131,7 +125,7 @@ fn a_condition_that_can_refuse_makes_a_key_not_plain() {
             conditions,
             ..record()
         };
-        PlainKey::of(&record, SecretLife::Current, OrganizationState::Open).is_some()
+        PlainKey::of(&record, SecretLife::Current).is_some()
     };
     assert!(plain(Conditions::NONE));
     assert!(!plain(Conditions {

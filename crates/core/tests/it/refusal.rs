@@ -3,6 +3,7 @@
 use keyward_core::key_text::Malformed;
 use keyward_core::level::PermissionLevel as Level;
 use keyward_core::operation::{LevelAnswer, Operation};
+use keyward_core::rate::RateStatus;
 use keyward_core::refusal::{BadRequest, Code, Refusal};
 use keyward_core::resource::ResourceType;
 use keyward_core::scope::{Scope, ScopeSet};
@@ -11,6 +12,13 @@ use keyward_core::state::{DeleteReason, PauseReason};
 use crate::given::NOW;
 
 const DATASET: ScopeSet = ScopeSet::NONE.with(Scope::Dataset);
+
+const STATUS: RateStatus = RateStatus {
+    limit: 5,
+    period_seconds: 60,
+    remaining: 0,
+    reset_after_seconds: 60,
+};
 
 fn scope_missing(operation: Operation, held: ScopeSet) -> Refusal {
     Refusal::ScopeMissing { operation, held }
@@ -98,7 +106,7 @@ fn every_refusal() -> Vec<(Refusal, u16, &'static str, &'static str)> {
          "The key's rules name `dataset.read`, but not for what was asked; a rule must name it."),
         (Refusal::OrganizationLocked, 403, "organization_locked",
          "The organization is locked; its Owner can say why."),
-        (Refusal::RateLimited { retry_after_seconds: 12 }, 429, "rate_limited",
+        (Refusal::RateLimited { retry_after_seconds: 12, status: STATUS }, 429, "rate_limited",
          "Too many requests with this key; try again in 12 s."),
         (Refusal::StoreUnavailable, 503, "store_unavailable",
          "The key could not be checked just now; nothing is wrong with it. Try again shortly."),

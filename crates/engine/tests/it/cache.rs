@@ -12,9 +12,16 @@ use keyward_core::state::{DeleteReason, KeyState, SecretLife};
 use keyward_engine::cache::{
     CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache, WriteMark,
 };
+use keyward_engine::organization_cell::OrganizationStanding;
 use keyward_testkit::clock::START;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
+
+/// How the organization of every key of these tests stands.
+const OPEN: OrganizationStanding = OrganizationStanding {
+    version: 1,
+    state: OrganizationState::Open,
+};
 
 fn id() -> KeyId {
     "0123456789abcdef".parse().unwrap()
@@ -29,17 +36,8 @@ fn key(id: KeyId, version: i64, state: KeyState) -> Arc<CachedKey> {
         access: Access::UNNARROWED,
         conditions: Conditions::NONE,
     };
-    let secret = CachedSecret {
-        number: 1,
-        life: SecretLife::Current,
-        digest: digest().into(),
-    };
-    Arc::new(CachedKey::new(
-        record,
-        OrganizationState::Open,
-        vec![secret],
-        false,
-    ))
+    let secret = CachedSecret::new(1, SecretLife::Current, digest().into());
+    Arc::new(CachedKey::new(record, OPEN, vec![secret], false))
 }
 
 /// Of the one secret that every key of these tests has.
@@ -49,7 +47,7 @@ fn digest() -> KeyDigest {
 
 /// Whether the shortcut for plain keys answers.
 fn is_plainly_here(cache: &VerificationCache) -> bool {
-    cache.look_plain(id(), digest, |_, _| ()).1.is_some()
+    cache.look_plain(id(), digest, |_| ()).1.is_some()
 }
 
 fn alive(version: i64) -> Arc<CachedKey> {
@@ -68,7 +66,7 @@ fn ended(version: i64) -> Arc<CachedKey> {
 }
 
 fn state(cache: &VerificationCache) -> Option<bool> {
-    match cache.look(id(), |key| !key.record.state.is_deleted()) {
+    match cache.look(id(), |key, _| !key.record.state.is_deleted()) {
         Look::Here(is_alive) => Some(is_alive),
         Look::ReadThrough => None,
     }
@@ -76,7 +74,7 @@ fn state(cache: &VerificationCache) -> Option<bool> {
 
 fn used(filled: Filled) -> Option<bool> {
     match filled {
-        Filled::Use(key) => Some(!key.record.state.is_deleted()),
+        Filled::Use(key, _) => Some(!key.record.state.is_deleted()),
         Filled::Stale => None,
     }
 }
@@ -199,7 +197,7 @@ fn the_cache_stays_within_its_bound() {
     for number in 0..20_000_u32 {
         let id: KeyId = format!("{number:016}").parse().unwrap();
         cache.apply(key(id, 1, KeyState::Active));
-        cache.look(id, |_| ());
+        cache.look(id, |_, _| ());
         if number % 3 == 0 {
             cache.forget(id);
         }
@@ -274,7 +272,7 @@ impl Rule for Real {
     }
     fn finish_load(&mut self, load: LoadTicket, read: Record) -> Option<Record> {
         match self.0.finish_load(load, Self::key(read)) {
-            Filled::Use(key) => Some(Self::record(&key)),
+            Filled::Use(key, _) => Some(Self::record(&key)),
             Filled::Stale => None,
         }
     }
@@ -294,7 +292,7 @@ impl Rule for Real {
         self.0.clear();
     }
     fn look(&mut self) -> Option<Record> {
-        let found = match self.0.look(id(), |key| Self::record(key)) {
+        let found = match self.0.look(id(), |key, _| Self::record(key)) {
             Look::Here(record) => Some(record),
             Look::ReadThrough => None,
         };
@@ -602,19 +600,15 @@ fn the_shortcut_is_for_the_whole_secret_of_a_plain_key() {
     assert!(is_plainly_here(&cache));
     assert!(
         cache
-            .look_plain(id(), || KeyDigest::of("another"), |_, _| ())
+            .look_plain(id(), || KeyDigest::of("another"), |_| ())
             .1
             .is_none()
     );
     let ended_in_overlap = |life, others: usize| {
         let alive = alive(2);
-        let secret = |number| CachedSecret {
-            number,
-            life,
-            digest: digest().into(),
-        };
+        let secret = |number| CachedSecret::new(number, life, digest().into());
         let secrets = (0..=others).map(|number| secret(number as i64)).collect();
-        let key = CachedKey::new(alive.record.clone(), OrganizationState::Open, secrets, false);
+        let key = CachedKey::new(alive.record.clone(), OPEN, secrets, false);
         let cache = VerificationCache::new(100);
         cache.apply(Arc::new(key));
         is_plainly_here(&cache)
@@ -625,12 +619,7 @@ fn the_shortcut_is_for_the_whole_secret_of_a_plain_key() {
     assert!(!ended_in_overlap(SecretLife::Ended, 0));
     let none = VerificationCache::new(100);
     let record = alive(1).record.clone();
-    none.apply(Arc::new(CachedKey::new(
-        record,
-        OrganizationState::Open,
-        Vec::new(),
-        false,
-    )));
+    none.apply(Arc::new(CachedKey::new(record, OPEN, Vec::new(), false)));
     assert!(!is_plainly_here(&none));
 }
 

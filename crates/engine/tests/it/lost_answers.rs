@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use keyward_core::refusal::Code;
 use keyward_engine::EngineError;
 use keyward_store::{Database, StoreError};
-use keyward_testkit::engine::{Kind, Place, TestEngine, start};
+use keyward_testkit::engine::{Kind, Place, TestEngine, context, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -112,6 +112,30 @@ async fn a_deletion_that_was_not_committed_is_no_success() {
     );
     test.delete(&organization, key.key.record.id).await.unwrap();
     assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyDeleted));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_answered_by_what_became_of_it() {
+    let (test, order) = through_a_relay().await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let value = key.value.reveal();
+    order.store(CUT_BEFORE, Ordering::SeqCst);
+    let refused = test
+        .engine
+        .stop_organization(context(), organization.clone())
+        .await;
+    assert!(
+        matches!(refused, Err(EngineError::Unavailable(StoreError::NotCommitted))),
+        "{refused:?}"
+    );
+    assert_eq!(test.verify(value).await, Ok(()), "nothing was changed");
+    order.store(CUT_AFTER, Ordering::SeqCst);
+    let stopped = test.engine.stop_organization(context(), organization).await;
+    assert_eq!(order.load(Ordering::SeqCst), RELAY);
+    assert!(stopped.unwrap().organization.state.is_stopped());
+    assert_eq!(test.verify(value).await, Err(Code::KeyPaused));
+    assert_eq!(test.verify_afresh(value).await, Err(Code::KeyPaused));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

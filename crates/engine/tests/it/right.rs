@@ -96,13 +96,15 @@ async fn without_the_right_memory_is_not_served_and_nothing_is_written() {
     assert_eq!(test.verify(value).await, Err(Code::KeyDeleted));
 }
 
-/// The other process deletes the key while this one has no right.
+/// The other process deletes a key and stops the organization while this one has no right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_process_deleted_meanwhile_is_refused() {
+async fn what_another_process_ended_meanwhile_is_refused() {
     let test = TestEngine::new(Kind::Postgres).await;
     let organization = test.organization("org-1").await;
     let key = test.full_key(&organization).await;
     let (id, value) = (key.key.record.id, key.value.reveal());
+    let neighbour = test.full_key(&organization).await;
+    assert_eq!(test.verify(neighbour.value.reveal()).await, Ok(()));
     let mut other = test.start_another(&test.keyring_text).await;
     let deadline = Instant::now() + PATIENCE;
     while other.is_err() {
@@ -125,11 +127,18 @@ async fn what_another_process_deleted_meanwhile_is_refused() {
         .await
         .unwrap();
     assert_eq!(test.verify(value).await, Err(Code::KeyDeleted));
+    let context = keyward_testkit::engine::context();
+    other
+        .stop_organization(context, organization.clone())
+        .await
+        .unwrap();
+    assert_eq!(test.verify(neighbour.value.reveal()).await, Err(Code::KeyPaused));
     other.shut_down().await;
     until("the right is had again", async || {
         test.engine.check_ready().await.is_ok()
     })
     .await;
     assert_eq!(test.verify(value).await, Err(Code::KeyDeleted));
+    assert_eq!(test.verify(neighbour.value.reveal()).await, Err(Code::KeyPaused));
     test.full_key(&organization).await;
 }

@@ -16,6 +16,7 @@ mod management;
 mod openapi;
 mod pages;
 mod problem;
+mod rate_limit;
 mod request;
 mod routes;
 mod support;

@@ -4,6 +4,7 @@ use http::Request;
 use keyward_api::problem::{ProblemDocument, RequestCode};
 use keyward_core::field::FieldProblem;
 use keyward_core::random::RandomUnavailable;
+use keyward_core::rate::RateStatus;
 use keyward_core::refusal::Refusal;
 use keyward_engine::EngineError;
 use keyward_http::problem::Problem;
@@ -80,10 +81,18 @@ async fn whoever_asks_too_often_is_told_when_to_come_back() {
     let app = TestApp::new().await;
     let refusal = Refusal::RateLimited {
         retry_after_seconds: 17,
+        status: RateStatus {
+            limit: 5,
+            period_seconds: 60,
+            remaining: 0,
+            reset_after_seconds: 59,
+        },
     };
     let reply = rendered(&app, refusal.into()).await;
     assert_eq!(reply.problem(), (429, "rate_limited".to_owned()));
     assert_eq!(reply.header("retry-after"), Some("17"));
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"key\";q=5;w=60"));
+    assert_eq!(reply.header("ratelimit"), Some("\"key\";r=0;t=59"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use keyward_core::condition::AddressRule;
+use keyward_core::condition::{AddressRule, RateLimit};
 use keyward_core::level::PermissionLevel;
 use keyward_core::refusal::Code;
 use keyward_core::scope::{Scope, ScopeSet};
@@ -244,6 +244,17 @@ async fn every_refusal_says_what_would_help() {
         .await;
     add("from elsewhere", app.holder(&elsewhere).get(PATH).await);
 
+    let often = app
+        .key_with(|draft| {
+            draft.conditions.rate_limit = Some(RateLimit {
+                requests: 1,
+                per_ms: 60_000,
+            });
+        })
+        .await;
+    assert_eq!(app.holder(&often).get(PATH).await.status, 204);
+    add("too often", app.holder(&often).get(PATH).await);
+
     let paused = app.key().await;
     let id = paused.key.record.id;
     app.test
@@ -277,6 +288,7 @@ async fn every_refusal_says_what_would_help() {
         "key_not_yet_valid",
         "key_expired",
         "address_not_allowed",
+        "rate_limited",
         "key_paused",
         "key_deleted",
         "organization_locked",
@@ -290,7 +302,6 @@ async fn every_refusal_says_what_would_help() {
         Code::ScopeMissing,
         Code::OperationNotPermitted,
         Code::ResourceNotPermitted,
-        Code::RateLimited,
     ];
     for code in Code::ALL {
         assert_ne!(
@@ -303,7 +314,7 @@ async fn every_refusal_says_what_would_help() {
 
     let lines = log.lines_with("request finished");
     let at = |level: &str| lines.iter().filter(|line| line.starts_with(level)).count();
-    assert_eq!((at("INFO "), at("WARN ")), (15, 1), "one could not be checked");
+    assert_eq!((at("INFO "), at("WARN ")), (16, 1), "one could not be checked");
     let refused = log.lines_with("outcome=key_deleted");
     assert!(refused[0].contains(&format!("key.id={id}")), "{refused:?}");
     assert!(
@@ -324,7 +335,7 @@ async fn every_refusal_says_what_would_help() {
     }
     let lines = log.lines_with("request finished");
     let at = |level: &str| lines.iter().filter(|line| line.starts_with(level)).count();
-    assert_eq!((at("INFO "), at("WARN "), at("DEBUG ")), (15 + 20, 1, 10));
+    assert_eq!((at("INFO "), at("WARN "), at("DEBUG ")), (16 + 20, 1, 10));
     app.assert_no_key_in(&log.lines_with("").join("\n"));
 }
 

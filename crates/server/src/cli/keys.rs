@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
-use keyward_api::keys::{CreatedKeyView, KeyStateView, KeyView};
+use keyward_api::keys::{CreatedKeyView, KeyStateView, KeyView, RateLimitView};
 use keyward_core::key_text::{KeyText, Prefix};
 use keyward_core::state::DeleteReason;
+use keyward_core::time::{SECOND_MS, duration_words, parse_duration_ms};
 use keyward_http::management::ListView;
 use serde_json::{Map, Value, json};
 
@@ -88,6 +89,9 @@ pub(super) struct Create {
     /// Networks that it may be used from, separated by commas [default: anywhere]
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
     allowed_addresses: Option<Vec<String>>,
+    /// How often it may be used: so many requests at once, and all of them back after this time [default: unlimited]
+    #[arg(long, value_name = "REQUESTS/TIME", value_parser = rate_of)]
+    rate_limit: Option<RateLimitView>,
     /// Where it is used: production, staging, development or ci-cd (for which the scopes have to be named) [default: none]
     #[arg(long, value_name = "ENVIRONMENT")]
     environment: Option<String>,
@@ -117,6 +121,21 @@ fn reasons() -> PossibleValuesParser {
             .iter()
             .map(|reason| reason.name().replace('_', "-")),
     )
+}
+
+/// `100/60s`, as a person types it; how much is too much, the server says.
+fn rate_of(text: &str) -> Result<RateLimitView, String> {
+    let parts = text.split_once('/');
+    let parts = parts.and_then(|(requests, time)| {
+        let ms = parse_duration_ms(time).ok().filter(|ms| ms % SECOND_MS == 0)?;
+        Some(RateLimitView {
+            requests: requests.parse().ok()?,
+            per_seconds: u32::try_from(ms / SECOND_MS).ok()?,
+        })
+    });
+    parts.ok_or_else(|| {
+        "is a number of requests and a time in whole seconds, such as `100/60s` or `5000/1h`".to_owned()
+    })
 }
 
 pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()> {
@@ -192,6 +211,10 @@ async fn create(surroundings: &Surroundings, new: Create) -> Result<()> {
     set("expires_at", new.expires_at.map(Value::from));
     set("not_before", new.not_before.map(Value::from));
     set("allowed_addresses", new.allowed_addresses.map(trimmed));
+    let rate_limit = new
+        .rate_limit
+        .map(|limit| json!({"requests": limit.requests, "per_seconds": limit.per_seconds}));
+    set("rate_limit", rate_limit);
     let rules = new
         .rules
         .iter()
@@ -391,6 +414,16 @@ fn show(key: KeyView) {
             "Addresses",
             key.allowed_addresses
                 .map_or_else(|| "any".to_owned(), |list| list.join(", ")),
+        ),
+        (
+            "Rate limit",
+            key.rate_limit.map_or_else(
+                || "none".to_owned(),
+                |limit| {
+                    let period = duration_words(i64::from(limit.per_seconds) * SECOND_MS);
+                    format!("{} requests in {period}", limit.requests)
+                },
+            ),
         ),
         ("Hint", key.hint),
         ("Created by", key.created_by),

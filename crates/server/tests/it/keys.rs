@@ -53,6 +53,27 @@ fn an_empty_installation_says_what_comes_next() {
 }
 
 #[test]
+fn a_rate_limit_is_asked_for_shown_and_kept() {
+    let (keyward, snippet) = quickstart(PROGRAM);
+    let create = ["keys", "create", "--name", "Dashboard", "--rate-limit"];
+    let with = |limit: &'static str| keyward.cli(&[&create[..], &[limit]].concat());
+    for wrong in ["100", "many/1s", "5/1500ms", "5/s"] {
+        says(&refused(&with(wrong), 2), &["100/60s"]);
+    }
+    says(&refused(&with("2/25h"), 1), &["rate_limit.per_seconds", "86400"]);
+    let made = keyward.cli_json(&[&create[..], &["2/1h"]].concat());
+    assert_eq!(made["rate_limit"], json!({"requests": 2, "per_seconds": 3_600}));
+    let id = made["id"].as_str().expect("a key has an id");
+    says(
+        &succeed(&keyward.cli(&["keys", "show", id])),
+        &["Rate limit", "2 requests in 1 hour"],
+    );
+    let value = made["value"].as_str().expect("the value is shown once");
+    let outcomes: Vec<String> = (0..3).map(|_| outcome(snippet.address(), value)).collect();
+    assert_eq!(outcomes, ["204", "204", "rate_limited"]);
+}
+
+#[test]
 fn a_key_is_made_shown_once_listed_and_deleted() {
     let (keyward, snippet) = quickstart(PROGRAM);
     let made = keyward.cli(&[

@@ -184,7 +184,10 @@ async fn each_of_these_is_refused_at_its_field() {
             "allowed_addresses",
             json!({ "allowed_addresses": many(101, "10.0.0.1".into()) }),
         ),
-        ("rate_limit", json!({ "rate_limit": { "requests": 1 } })),
+        (
+            "rate_limit.per_seconds",
+            json!({ "rate_limit": { "requests": 1 } }),
+        ),
         ("created_by", json!({ "created_by": "somebody" })),
     ] {
         let mut whole = json!({ "name": "A" });
