@@ -11,10 +11,9 @@ use keyward_core::seal::seal;
 use keyward_core::secret::{KeyTextKind, Secret};
 use keyward_core::state::{KeyState, SecretLife};
 use keyward_core::time::Timestamp;
+use keyward_store::StoreError;
 use keyward_store::idempotency::Outcome;
 use keyward_store::keys::{StoredKey, StoredSecret};
-use keyward_store::organizations::Organization;
-use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
 use crate::clock::SystemRandom;
@@ -22,6 +21,7 @@ use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::NewRows;
 use crate::once::{Attempt, FirstAttempt, Once};
+use crate::policy::confirm_creation;
 
 /// A new key with its value.
 #[derive(Debug)]
@@ -87,14 +87,10 @@ impl Engine {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let now = self.now();
-        // Before the transaction: whoever rotates the keyring must never wait for a database that waits for us.
+        let policy = self.creation_policy(&organization).await?;
+        let new = NewKey::check(draft, policy, now).map_err(EngineError::Invalid)?;
+
         let _sealing = self.inner.sealing.read().await;
-        let mut tx = self.inner.store.begin().await?;
-        let prescribing = self
-            .organization_for_new_key(&mut tx, &context.actor, &organization)
-            .await?;
-        let new = NewKey::check(draft, prescribing.settings.creation_policy(), now)
-            .map_err(EngineError::Invalid)?;
         let (rows, value) = self.new_rows(&context, &organization, new, now)?;
         let id = rows.key.record.id;
         let outcome = first
@@ -102,7 +98,7 @@ impl Engine {
             .transpose()?;
         // As every write: somebody may delete the key before it is applied here, and the mark remembers that.
         let mark = self.inner.cache.mark(id);
-        let inserted = self.insert(tx, &rows, outcome.as_ref(), now).await;
+        let inserted = self.insert(&rows, outcome.as_ref(), now).await;
         if let Ok(Some(stored)) = &inserted {
             self.apply(stored.clone(), true);
         }
@@ -159,37 +155,16 @@ impl Engine {
         Ok((NewRows { key, secret, event }, value))
     }
 
-    /// The organization of a key that is about to be made, as it is in the transaction that makes it. A person who makes
-    /// it stays a member until then, so that no key of somebody who was removed appears after the removal.
-    async fn organization_for_new_key(
-        &self,
-        tx: &mut Tx,
-        actor: &Actor,
-        id: &OrganizationId,
-    ) -> Result<Organization, EngineError> {
-        let found = tx.find_organization(id).await?;
-        let organization = found.ok_or(EngineError::NotFound("organization"))?;
-        if let Actor::Person(person) = actor {
-            let role = tx.lock_member(id, person).await?;
-            role.ok_or(EngineError::NotFound("organization"))?;
-        }
-        if organization.deletion.is_some() {
-            return Err(EngineError::Conflict(
-                "the organization is deleted; restore it before you make keys".to_owned(),
-            ));
-        }
-        Ok(organization)
-    }
-
     /// Writes the key; how its organization stands is read here, after the mark, as everything that the cache is given.
     async fn insert(
         &self,
-        mut tx: Tx,
         rows: &NewRows,
         outcome: Option<&Outcome>,
         now: Timestamp,
     ) -> Result<Option<StoredKey>, EngineError> {
         let record = &rows.key.record;
+        let mut tx = self.inner.store.begin().await?;
+        confirm_creation(&mut tx, &rows.key.created_by, record, now).await?;
         tx.insert_key(&rows.key, &rows.secret).await?;
         tx.record_key_write(record, &rows.event, self.inner.right.epoch(), now)
             .await?;

@@ -1,8 +1,8 @@
 //! List and show organizations and their people, as those who may see them do.
 
 use keyward_core::ids::{OrganizationId, PersonId};
-use keyward_store::members::Member;
-use keyward_store::organizations::{Membership, Organization};
+use keyward_store::members::{Member, Membership};
+use keyward_store::organizations::Organization;
 
 use crate::Engine;
 use crate::error::EngineError;

@@ -10,7 +10,8 @@ use keyward_store::Tx;
 
 use crate::error::EngineError;
 
-/// The role in which `actor` acts. The operator on the machine acts as an Owner.
+/// The role in which `actor` acts. The operator on the machine acts as an Owner, a
+/// management token as an Admin.
 ///
 /// # Errors
 /// [`EngineError::NotFound`] for a person who does not belong to the organization; [`EngineError::Forbidden`] for a key,
@@ -22,12 +23,12 @@ pub(crate) async fn acting_role(
 ) -> Result<Role, EngineError> {
     match actor {
         Actor::LocalAdministrator | Actor::System => Ok(Role::Owner),
-        // Its rights let it in; what is an Owner's alone, no token may do.
-        Actor::Token(_) => Ok(Role::Admin),
         Actor::Person(person) => {
             let role = tx.lock_member(organization, person).await?;
             role.ok_or(EngineError::NotFound("organization"))
         }
+        // A token holds what it was given and is nobody; what has to do with Owners is given to none.
+        Actor::Token(_) => Ok(Role::Admin),
         Actor::Key(_) => Err(EngineError::Forbidden(
             "no secret key manages people or settings; an Owner or Admin does that".to_owned(),
         )),

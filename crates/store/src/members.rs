@@ -14,6 +14,9 @@ use crate::error::StoreError;
 
 const SELECT: &str = "SELECT m.person_id, p.email, m.role, m.created_at FROM membership m \
     JOIN person p ON p.id = m.person_id WHERE m.organization_id = $1";
+const FIND_OF_PERSON: &str = "SELECT m.organization_id, m.person_id, m.role FROM membership m \
+    JOIN person p ON p.id = m.person_id WHERE (m.organization_id = $1 OR $1 = '') AND (p.id = $2 OR p.email = $2 \
+    OR p.email = $3) ORDER BY m.organization_id LIMIT $4";
 const LOCK: &str =
     "UPDATE membership SET role = role WHERE organization_id = $1 AND person_id = $2 RETURNING role";
 const COUNT_OWNERS: &str = "SELECT COUNT(*) FROM membership WHERE organization_id = $1 AND role = 'owner'";
@@ -36,6 +39,17 @@ pub struct Member {
     pub role: Role,
     /// Since when.
     pub created_at: Timestamp,
+}
+
+/// One person's place in one organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Where.
+    pub organization_id: OrganizationId,
+    /// Who.
+    pub person_id: PersonId,
+    /// As what.
+    pub role: Role,
 }
 
 type Row = (String, String, String, i64);
@@ -80,6 +94,31 @@ impl Store {
         let row = on_read!(self, on => sqlx::query_as::<_, Row>(AssertSqlSafe(sql))
             .bind(organization.as_str()).bind(person.as_str()).fetch_optional(on).await)?;
         row.map(member_of).transpose()
+    }
+
+    /// The memberships of whoever has this id or e-mail address: of one organization, or of all (at most `limit`).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_memberships(
+        &self,
+        organization: Option<&OrganizationId>,
+        person: &str,
+        limit: i64,
+    ) -> Result<Vec<Membership>, StoreError> {
+        let organization = organization.map_or("", OrganizationId::as_str);
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, String)>(FIND_OF_PERSON)
+            .bind(organization).bind(person).bind(person.to_lowercase()).bind(limit).fetch_all(on).await)?;
+        let unreadable = || StoreError::Unreadable { what: "membership" };
+        rows.into_iter()
+            .map(|(organization, person, role)| {
+                Ok(Membership {
+                    organization_id: organization.parse().map_err(|_| unreadable())?,
+                    person_id: person.parse().map_err(|_| unreadable())?,
+                    role: Role::from_name(&role).ok_or_else(unreadable)?,
+                })
+            })
+            .collect()
     }
 }
 

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use keyward_core::decision::OrganizationState;
-use keyward_core::ids::{OrganizationId, PersonId};
+use keyward_core::ids::OrganizationId;
 use keyward_core::organization::OrganizationSettings;
 use keyward_core::record::Actor;
-use keyward_core::role::Role;
 use keyward_core::time::Timestamp;
 
 use crate::backend::{Store, Tx, TxInner};
@@ -22,9 +21,6 @@ const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3,
     attributes = $6, settings = $7, last_access_at = $8, updated_at = $9, deleted_by = $10, deleted_at = $11, \
     purge_at = $12, purge_begun_at = $13 WHERE id = $1 AND version = $2";
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
-const FIND_MEMBERS: &str = "SELECT m.organization_id, m.person_id, m.role FROM membership m \
-    JOIN person p ON p.id = m.person_id WHERE (m.organization_id = $1 OR $1 = '') AND (p.id = $2 OR p.email = $2 \
-    OR p.email = $3) ORDER BY m.organization_id LIMIT $4";
 const LIST_DUE_PURGES: &str =
     "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
 
@@ -53,17 +49,6 @@ pub struct Organization {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
-}
-
-/// One person's place in one organization.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Membership {
-    /// Where.
-    pub organization_id: OrganizationId,
-    /// Who.
-    pub person_id: PersonId,
-    /// As what.
-    pub role: Role,
 }
 
 /// The end of an organization that was deleted and is not purged yet.
@@ -165,33 +150,6 @@ impl Store {
             .map(|id| {
                 id.parse().map_err(|_| StoreError::Unreadable {
                     what: "organization id",
-                })
-            })
-            .collect()
-    }
-}
-
-impl Store {
-    /// The memberships of whoever has this id or e-mail address: of one organization, or of all (at most `limit`).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn find_memberships(
-        &self,
-        organization: Option<&OrganizationId>,
-        person: &str,
-        limit: i64,
-    ) -> Result<Vec<Membership>, StoreError> {
-        let organization = organization.map_or("", OrganizationId::as_str);
-        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, String)>(FIND_MEMBERS)
-            .bind(organization).bind(person).bind(person.to_lowercase()).bind(limit).fetch_all(on).await)?;
-        let unreadable = || StoreError::Unreadable { what: "membership" };
-        rows.into_iter()
-            .map(|(organization, person, role)| {
-                Ok(Membership {
-                    organization_id: organization.parse().map_err(|_| unreadable())?,
-                    person_id: person.parse().map_err(|_| unreadable())?,
-                    role: Role::from_name(&role).ok_or_else(unreadable)?,
                 })
             })
             .collect()

@@ -208,22 +208,16 @@ fn acting(app: &TestApp, person: &str) -> Caller {
     app.admin().with("keyward-act-as", person)
 }
 
-/// Adds a member with this role past the engine, which has no way to do so yet.
+/// Adds a member with this role and this id past the engine, which draws ids.
 async fn member(app: &TestApp, person: &str, role: &str) {
     let id = person.parse().unwrap();
     let mut tx = app.test.engine.store().begin().await.unwrap();
-    let email = format!("{person}@example.com");
-    tx.person_with_email(&email.parse().unwrap(), &id, START)
+    let email = format!("{person}@example.com").parse().unwrap();
+    let role = keyward_core::role::Role::from_name(role).unwrap();
+    tx.person_with_email(&email, &id, START).await.unwrap();
+    tx.insert_member(&app.organization, &id, role, START)
         .await
         .unwrap();
-    tx.insert_member(
-        &app.organization,
-        &id,
-        keyward_core::role::Role::from_name(role).unwrap(),
-        START,
-    )
-    .await
-    .unwrap();
     tx.commit().await.unwrap();
 }
 
