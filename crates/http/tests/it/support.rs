@@ -374,7 +374,8 @@ impl Caller {
 /// The routes whose replies hold a value, once: of a key or of a management token.
 fn is_giver_of_values(path: &str) -> bool {
     let is_creation = path.ends_with("/keys") || path.ends_with("/tokens");
-    let is_of_key = path.starts_with("/v1/keys/") && (path.ends_with("/rotate") || path.ends_with("/replace"));
+    let is_of_key =
+        path.starts_with("/v1/keys/") && (path.ends_with("/rotate") || path.ends_with("/replace"));
     is_creation || is_of_key
 }
 
