@@ -151,6 +151,9 @@ pub struct StopBody {
 /// # Errors
 /// Every problem.
 pub fn read_stop(mut fields: Fields, now: Timestamp) -> Result<Option<KeyFilter>, Vec<FieldProblem>> {
+    if fields.is_null("filter") {
+        fields.take("filter");
+    }
     let filter = fields
         .has("filter")
         .then(|| take_required_filter(&mut fields, now))

@@ -39,6 +39,7 @@ pub struct RotationBody {
 /// # Errors
 /// Every problem that shows without the key.
 pub fn read_rotation(mut fields: Fields, now: Timestamp) -> Result<RotationChoice, Vec<FieldProblem>> {
+    let has_mode = fields.has("mode");
     let mode = fields.parsed("mode", |text| {
         let text = text.replace('-', "_");
         MODES
@@ -54,13 +55,15 @@ pub fn read_rotation(mut fields: Fields, now: Timestamp) -> Result<RotationChoic
     if has_until && has_overlap {
         fields.problem("overlap", "give either until or overlap");
     }
+    // What belongs to a mode that can't be read is not known.
+    let is_known = mode.is_some() || !has_mode;
     let mode = mode.unwrap_or("overlap");
     for (field, is_there, of) in [
         ("until", has_until, "overlap"),
         ("overlap", has_overlap, "overlap"),
         ("grace", has_grace, "on_first_use"),
     ] {
-        if is_there && mode != of {
+        if is_there && is_known && mode != of {
             fields.problem(field, format!("belongs to the mode `{of}`, and this is `{mode}`"));
         }
     }
@@ -140,5 +143,6 @@ mod tests {
             read(r#"{"mode": "soon", "until": "soon"}"#),
             fields(&["mode", "until"])
         );
+        assert_eq!(read(r#"{"mode": "soon", "grace": "1h"}"#), fields(&["mode"]));
     }
 }

@@ -1,25 +1,16 @@
+//! Secret keys: made, listed, shown, ended, as whoever manages them meets them.
+
+use std::collections::BTreeSet;
+
+use keyward_core::time::DAY_MS;
 use keyward_engine::clock::Clock as _;
 use keyward_http::verify;
 use keyward_testkit::engine::context;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, TestApp, Transcript};
-
-const KEYS: &str = "/v1/organizations/org-1/keys";
-
-async fn create(app: &TestApp, body: &Value) -> Reply {
-    let reply = app.admin().post(KEYS, body).await;
-    assert_eq!(reply.status, 201, "{body}: {}", reply.text());
-    reply
-}
-
-fn id_of(reply: &Reply) -> String {
-    reply.json()["id"].as_str().unwrap().to_owned()
-}
-
-fn value_of(reply: &Reply) -> String {
-    reply.json()["value"].as_str().unwrap().to_owned()
-}
+use super::principals::{acting, member};
+use super::{KEYS, create, id_of, value_of};
+use crate::support::{TestApp, Transcript};
 
 #[tokio::test]
 async fn a_key_that_nobody_narrowed_has_everything() {
@@ -453,4 +444,289 @@ async fn a_value_is_in_the_reply_to_its_creation_and_in_no_other() {
         app.test.clock.now() == keyward_testkit::clock::START,
         "nothing waited"
     );
+}
+
+/// Keys that differ in everything that a list can be asked for, by name.
+async fn keys_of_every_kind(app: &TestApp) -> Vec<(&'static str, String)> {
+    member(app, "ada", "admin").await;
+    let ada = acting(app, "ada");
+    let mut made = Vec::new();
+    for (name, body) in [
+        (
+            "alpha",
+            json!({ "environment": "production", "tags": ["team-a", "eu"] }),
+        ),
+        (
+            "Beta",
+            json!({ "environment": "ci_cd", "scopes": ["dataset"], "level": "read_only", "tags": ["team-a"] }),
+        ),
+        (
+            "gamma",
+            json!({ "scopes": ["dataset", "training"], "expires_in": "3d", "rotate_every": "1d" }),
+        ),
+        (
+            "Delta",
+            json!({ "level": "labeler_only", "scopes": ["dataset"], "description": "Über 100%" }),
+        ),
+        (
+            "epsilon",
+            json!({ "rules": [{ "operations": ["dataset.read"], "resources": ["*"] }], "rotate_every": "10d" }),
+        ),
+    ] {
+        app.test.clock.advance_ms(DAY_MS / 2);
+        let mut body = body;
+        body["name"] = name.into();
+        let caller = if name == "Delta" { &ada } else { &app.admin() };
+        let reply = caller.post(KEYS, &body).await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        made.push((name, id_of(&reply)));
+        if name == "alpha" {
+            app.bearer(&value_of(&reply)).get(verify::PATH).await;
+        }
+    }
+    for (at, act) in [(1, "pause"), (4, "delete")] {
+        let path = format!("/v1/keys/{}/{act}", made[at].1);
+        assert_eq!(app.admin().post(&path, &json!({})).await.status, 200);
+    }
+    // Two days after the creation of `gamma`; after one more it is expired.
+    app.test.clock.advance_ms(DAY_MS);
+    app.test.engine.flush_uses().await.unwrap();
+    made
+}
+
+#[tokio::test]
+async fn a_list_holds_the_keys_that_its_filter_means() {
+    let app = TestApp::new().await;
+    let made = keys_of_every_kind(&app).await;
+    let epsilon = &made[4].1;
+    let shown = async |query: &str| {
+        let reply = app.admin().get(&format!("{KEYS}?{query}")).await;
+        assert_eq!(reply.status, 200, "{query}: {}", reply.text());
+        let items = reply.json()["items"].as_array().unwrap().clone();
+        let names = items.iter().map(|key| key["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<String>>().join(" ")
+    };
+    for (query, names) in [
+        ("", "alpha Beta gamma Delta epsilon"),
+        ("state=active", "alpha gamma Delta"),
+        ("state=paused,deleted", "Beta epsilon"),
+        ("state=expired", ""),
+        ("environment=production", "alpha"),
+        ("environment=ci_cd,production", "alpha Beta"),
+        ("environment=ci-cd", "Beta"),
+        ("environment=none", "gamma Delta epsilon"),
+        ("scope=training", "alpha gamma epsilon"),
+        ("scope=training,deployment", "alpha epsilon"),
+        ("level=full", "alpha gamma"),
+        ("level=restricted,labeler_only", "Delta epsilon"),
+        ("creator=person/ada", "Delta"),
+        (
+            "creator=person/ada,local_administrator",
+            "alpha Beta gamma Delta epsilon",
+        ),
+        ("creator=person/eve", ""),
+        ("tag=team-a", "alpha Beta"),
+        ("tag=eu,nobody", "alpha"),
+        ("tag=team", ""),
+        ("rotation=overdue", "gamma"),
+        ("rotation=not_due", "alpha Beta Delta epsilon"),
+        ("unused_for_days=3", "alpha"),
+        ("unused_for_days=2", "alpha Beta gamma"),
+        ("unused_for_days=4", ""),
+        ("text=ETA", "Beta"),
+        ("text=%C3%BCBER", "Delta"),
+        ("text=100%25", "Delta"),
+        ("text=%25", "Delta"),
+        ("text=_", ""),
+        ("text=", "alpha Beta gamma Delta epsilon"),
+        (&format!("text={epsilon}"), "epsilon"),
+        (
+            "environment=none&scope=dataset&state=active&text=a",
+            "gamma Delta",
+        ),
+        (
+            "environment=none&scope=dataset,training&state=active&unused_for_days=2&level=full",
+            "gamma",
+        ),
+        (
+            "tag=team-a&state=paused&level=read_only&creator=local_administrator&rotation=not_due",
+            "Beta",
+        ),
+    ] {
+        assert_eq!(shown(query).await, names, "{query}");
+    }
+    app.test.clock.advance_ms(DAY_MS);
+    assert_eq!(shown("state=expired").await, "gamma");
+    assert_eq!(shown("state=active").await, "alpha Delta");
+    assert_eq!(shown("rotation=overdue").await, "", "an ended key is never due");
+}
+
+#[tokio::test]
+async fn a_filter_that_can_not_be_read_says_all_that_is_wrong() {
+    let app = TestApp::new().await;
+    let value = value_of(&create(&app, &json!({ "name": "A" })).await);
+    let long = "x".repeat(201);
+    for (query, fields) in [
+        (
+            "state=gone&environment=moon&scope=root&level=god&creator=me&tag=A%20b&rotation=late&unused_for_days=x&sort=size\
+             &direction=up",
+            vec![
+                "state[0]",
+                "environment[0]",
+                "scope[0]",
+                "level[0]",
+                "rotation[0]",
+                "unused_for_days",
+                "creator[0]",
+                "tag[0]",
+                "sort",
+                "direction",
+            ],
+        ),
+        ("state=active,gone", vec!["state[1]"]),
+        ("state=", vec!["state[0]"]),
+        ("unused_for_days=-1", vec!["unused_for_days"]),
+        ("unused_for_days=3651", vec!["unused_for_days"]),
+        ("unused_for_days=1.5", vec!["unused_for_days"]),
+        ("sort=Name", vec!["sort"]),
+        ("text=a%00", vec!["text"]),
+        (&format!("text={long}"), vec!["text"]),
+        ("state=active&state=paused", vec!["state"]),
+    ] {
+        let refused = app.admin().get(&format!("{KEYS}?{query}")).await;
+        assert_eq!(refused.problem(), (422, "invalid_fields".to_owned()), "{query}");
+        assert_eq!(refused.fields(), fields, "{query}");
+    }
+    let in_url = app.admin().get(&format!("{KEYS}?text={value}")).await;
+    assert_eq!(in_url.problem(), (400, "bad_request".to_owned()));
+}
+
+/// Names, last uses and dates that are the same for several keys, so that places among equals are met.
+async fn keys_in_many_places(app: &TestApp) -> usize {
+    for number in 0..13 {
+        if number % 3 == 0 {
+            app.test.clock.advance_ms(60_000);
+        }
+        let name = ["b", "A", "a", "Ä", "long"][number % 5];
+        let name = if name == "long" {
+            "x".repeat(100)
+        } else {
+            name.to_owned()
+        };
+        let mut body = json!({ "name": name });
+        if number % 2 == 0 {
+            body["expires_in"] = ["10d", "20d"][number % 4 / 2].into();
+        }
+        if number % 4 == 1 {
+            body["rotate_every"] = "30d".into();
+        }
+        let made = create(app, &body).await;
+        if number % 3 == 1 {
+            app.bearer(&value_of(&made)).get(verify::PATH).await;
+        }
+    }
+    app.test.engine.flush_uses().await.unwrap();
+    13
+}
+
+#[tokio::test]
+async fn every_order_walks_through_all_keys_once_whatever_the_size_of_a_page() {
+    let app = TestApp::new().await;
+    let count = keys_in_many_places(&app).await;
+    let mut whole = Vec::new();
+    for sort in ["created", "name", "last_used", "expires", "due"] {
+        let mut orders = Vec::new();
+        for direction in ["ascending", "descending"] {
+            let mut walks = Vec::new();
+            for limit in [1, 2, 5, 13, 1_000] {
+                let mut seen = Vec::new();
+                let mut cursor = String::new();
+                loop {
+                    let path = format!("{KEYS}?sort={sort}&direction={direction}&limit={limit}{cursor}");
+                    let page = app.admin().get(&path).await.json();
+                    let items = page["items"].as_array().unwrap();
+                    assert!(!items.is_empty() && items.len() <= limit, "{path}");
+                    seen.extend(items.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
+                    let Some(next) = page["next"].as_str() else { break };
+                    cursor = format!("&cursor={next}");
+                }
+                walks.push(seen);
+            }
+            assert_eq!(walks[0].iter().collect::<BTreeSet<_>>().len(), count, "{sort}");
+            assert_eq!(walks[0].len(), count, "{sort} {direction}");
+            for walk in &walks {
+                assert_eq!(walk, &walks[0], "{sort} {direction}");
+            }
+            orders.push(walks.swap_remove(0));
+        }
+        orders[1].reverse();
+        assert_eq!(
+            orders[0], orders[1],
+            "{sort}: one direction is the other reversed"
+        );
+        whole.push(orders.swap_remove(0));
+    }
+    // As asked for without a word: by creation, upwards.
+    let usual = app.admin().get(KEYS).await.json();
+    let ids: Vec<&str> = usual["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(whole[0], ids);
+    let field = async |order: &[String], name: &str| {
+        let mut values = Vec::new();
+        for id in order {
+            let key = app.admin().get(&format!("/v1/keys/{id}")).await.json();
+            values.push(key[name].as_str().map(str::to_owned));
+        }
+        values
+    };
+    let names = field(&whole[1], "name").await;
+    let small: Vec<String> = names.iter().flatten().map(|name| name.to_lowercase()).collect();
+    let of = |name: &str| small.iter().filter(|other| *other == name).count();
+    let first_b = small.iter().position(|name| name == "b").unwrap();
+    assert_eq!(
+        (of("a"), first_b),
+        (6, small.iter().rposition(|name| name == "a").unwrap() + 1)
+    );
+    let used = field(&whole[2], "last_used_at").await;
+    assert!(
+        used.is_sorted() && used[0].is_none(),
+        "never used comes first: {used:?}"
+    );
+    for (at, name) in [(3, "expires_at"), (4, "rotation_due_at")] {
+        let dates = field(&whole[at], name).await;
+        let known: Vec<&String> = dates.iter().flatten().collect();
+        assert!(known.is_sorted(), "{known:?}");
+        assert!(
+            dates[known.len()..].iter().all(Option::is_none),
+            "without one comes last"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_belongs_to_its_order() {
+    let app = TestApp::new().await;
+    keys_in_many_places(&app).await;
+    let page = app.admin().get(&format!("{KEYS}?sort=name&limit=2")).await.json();
+    let cursor = page["next"].as_str().unwrap();
+    for other in [
+        "sort=created",
+        "sort=name&direction=descending",
+        "sort=due",
+        "limit=1",
+    ] {
+        let refused = app.admin().get(&format!("{KEYS}?{other}&cursor={cursor}")).await;
+        assert_eq!(refused.problem(), (422, "invalid_fields".to_owned()), "{other}");
+        assert_eq!(refused.fields(), ["cursor"], "{other}");
+    }
+    // A filter may change; the place is still one.
+    let narrowed = app
+        .admin()
+        .get(&format!("{KEYS}?sort=name&state=active&cursor={cursor}"))
+        .await;
+    assert_eq!(narrowed.status, 200);
 }

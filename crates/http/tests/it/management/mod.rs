@@ -1,5 +1,9 @@
 //! The management API, as whoever may open its socket meets it.
 
+mod key_bulk;
+mod key_changes;
+mod key_questions;
+mod key_values;
 mod keyring;
 mod keys;
 mod organizations;
@@ -9,9 +13,37 @@ mod status;
 mod tokens;
 mod verdicts;
 
-use serde_json::json;
+use keyward_http::verify;
+use serde_json::{Value, json};
 
-use crate::support::{TestApp, Transcript};
+use crate::support::{Reply, TestApp, Transcript};
+
+/// The path of the keys of the tests' organization.
+const KEYS: &str = "/v1/organizations/org-1/keys";
+
+/// Makes a key as the local administrator does.
+async fn create(app: &TestApp, body: &Value) -> Reply {
+    let reply = app.admin().post(KEYS, body).await;
+    assert_eq!(reply.status, 201, "{body}: {}", reply.text());
+    reply
+}
+
+fn id_of(reply: &Reply) -> String {
+    reply.json()["id"].as_str().unwrap().to_owned()
+}
+
+fn value_of(reply: &Reply) -> String {
+    reply.json()["value"].as_str().unwrap().to_owned()
+}
+
+/// What the holder of a value is answered: `ok` or the code of the refusal.
+async fn standing(app: &TestApp, value: &str) -> String {
+    let reply = app.bearer(value).of("org-1").get(verify::PATH).await;
+    match reply.status {
+        204 => "ok".to_owned(),
+        _ => reply.problem().1,
+    }
+}
 
 #[tokio::test]
 async fn what_no_management_route_answers_is_a_problem_too() {

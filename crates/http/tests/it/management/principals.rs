@@ -206,12 +206,12 @@ async fn a_token_that_ends_while_its_body_comes_does_nothing() {
 }
 
 /// The local administrator in a member's place.
-fn acting(app: &TestApp, person: &str) -> Caller {
+pub(super) fn acting(app: &TestApp, person: &str) -> Caller {
     app.admin().with("keyward-act-as", person)
 }
 
 /// Adds a member with this role and this id past the engine, which draws ids.
-async fn member(app: &TestApp, person: &str, role: &str) {
+pub(super) async fn member(app: &TestApp, person: &str, role: &str) {
     let id = person.parse().unwrap();
     let mut tx = app.test.engine.store().begin().await.unwrap();
     let email = format!("{person}@example.com").parse().unwrap();
