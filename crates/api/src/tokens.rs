@@ -5,6 +5,7 @@
 use keyward_core::field::FieldProblem;
 use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::management_token::{Token, TokenState};
+use keyward_core::record::check_name;
 use keyward_core::time::{Timestamp, parse_duration_ms};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -49,7 +50,10 @@ impl NewToken {
     /// # Errors
     /// Every problem that shows without knowing who asks.
     pub fn read(mut fields: Fields, now: Timestamp) -> Result<Self, Vec<FieldProblem>> {
-        let name = fields.required_text("name").unwrap_or_default();
+        let name = fields.required_text("name");
+        if let Some(name) = &name {
+            fields.keep("name", check_name(name));
+        }
         fields.require("rights");
         let rights = fields.parsed_list("rights", ManagementRight::ALL.len() * 2, read_right);
         if rights.as_ref().is_some_and(Vec::is_empty) {
@@ -63,8 +67,11 @@ impl NewToken {
         if expires_at.is_some() && expires_in.is_some() {
             fields.problem("expires_in", "give either expires_at or expires_in");
         }
+        if expires_at.is_some_and(|end| end <= now) {
+            fields.problem("expires_at", "is in the past; the token would never be accepted");
+        }
         fields.finish_strictly(Self {
-            name,
+            name: name.unwrap_or_default(),
             rights: rights.unwrap_or_default().into_iter().collect(),
             expires_at: expires_at.or_else(|| expires_in.map(|span| now.plus_ms(span))),
         })
@@ -156,6 +163,8 @@ pub struct CreatedTokenView {
     pub token: TokenView,
     /// Its text, shown this once.
     pub value: String,
+    /// The server's address, to use it with.
+    pub endpoint: String,
 }
 
 impl std::fmt::Debug for CreatedTokenView {
@@ -242,5 +251,9 @@ mod tests {
             "rights"
         );
         assert_eq!(read(r#"{"name": "a"}"#).unwrap_err()[0].field, "rights");
+        let problems =
+            read(r#"{"name": " ", "rights": ["x"], "expires_at": "2020-01-01T00:00:00Z"}"#).unwrap_err();
+        let fields: Vec<&str> = problems.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(fields, ["name", "rights[0]", "expires_at"]);
     }
 }

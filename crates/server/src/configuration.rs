@@ -52,6 +52,34 @@ pub(crate) struct Place {
     pub(crate) keyring_file: Option<PathBuf>,
 }
 
+/// Which server is managed, and as whom.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Managing")]
+pub(crate) struct ManagingSettings {
+    /// Manage this server over the network, with a management token, instead of the one on the data folder
+    #[arg(long, global = true, env = "KEYWARD_SERVER", value_name = "URL")]
+    pub(crate) server: Option<PublicUrl>,
+
+    /// A file with the management token [default: the variable KEYWARD_TOKEN]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Certificates (PEM) of the authority that signed the server's, if no public one did
+    #[arg(long, global = true, env = "KEYWARD_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Act as this member, with their role and under their name in the audit trail: an e-mail address or a person's id
+    #[arg(long, global = true, value_name = "EMAIL")]
+    pub(crate) act_as: Option<String>,
+
+    /// The organization to act in [default: the one that the command is about, or the only one they belong to]
+    #[arg(long, global = true, value_name = "ID", requires = "act_as")]
+    pub(crate) act_in: Option<String>,
+}
+
+/// The variable with the management token. It has no flag, which a list of processes would show.
+pub(crate) const TOKEN_VARIABLE: &str = "KEYWARD_TOKEN";
+
 /// How a server serves.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Server")]
@@ -379,6 +407,7 @@ pub(crate) fn unknown_variables(command: &Command) -> Vec<String> {
         .filter(|name| !known.contains(name))
         .filter_map(|name| name.into_string().ok())
         .filter(|name| name.starts_with("KEYWARD_") && !name.starts_with("KEYWARD_TEST_"))
+        .filter(|name| name != TOKEN_VARIABLE)
         .collect();
     unknown.sort_unstable();
     unknown

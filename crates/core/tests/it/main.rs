@@ -17,6 +17,7 @@ mod given;
 mod idempotency;
 mod key_text;
 mod keyring;
+mod management_token;
 mod mask;
 mod narrowing;
 mod new_key;

@@ -74,6 +74,7 @@ async fn create(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
         token: TokenView::of(&created.token, engine.now()),
         // The one place where a token's text leaves the server.
         value: created.value.reveal().to_owned(),
+        endpoint: call.management.site.public_url.clone(),
     };
     reply::json(StatusCode::CREATED, &shown)
 }

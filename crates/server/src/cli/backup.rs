@@ -222,7 +222,7 @@ async fn open(file: &Path) -> Result<BufReader<tokio::fs::File>> {
 
 async fn release(surroundings: &Surroundings) -> Result<()> {
     let place = &surroundings.place;
-    let done = match Client::find(place).await? {
+    let done = match Client::find(&surroundings.target.on_this_machine()).await? {
         Some(client) => {
             client
                 .call(Method::POST, "/v1/restore/accept-old-state", None)

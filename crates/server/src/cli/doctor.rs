@@ -164,7 +164,7 @@ async fn examine(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<F
         // The folder keeps others out already.
         add(Verdict::Note, "database", format!("{error:#}"));
     }
-    match Client::find(place).await {
+    match Client::find(&surroundings.target.on_this_machine()).await {
         Ok(None) => add(
             Verdict::Note,
             "server",

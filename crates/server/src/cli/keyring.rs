@@ -104,7 +104,7 @@ fn show(surroundings: &Surroundings, keyring: &Keyring, file: &KeyringFile) -> R
 
 async fn rotate(surroundings: &Surroundings) -> Result<()> {
     let place = &surroundings.place;
-    let done: KeyringRotatedView = match Client::find(place).await? {
+    let done: KeyringRotatedView = match Client::find(&surroundings.target.on_this_machine()).await? {
         Some(client) => client.call(Method::POST, "/v1/keyring/rotate", None).await?,
         None => rotate_here(place).await?,
     };

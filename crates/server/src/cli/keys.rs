@@ -12,10 +12,9 @@ use keyward_http::management::ListView;
 use serde_json::{Map, Value, json};
 
 use super::Surroundings;
-use super::client::{call, call_for_all};
+use super::client::{Target, call, call_for_all};
 use super::org::{self, meant, segment};
 use super::output;
-use crate::configuration::Place;
 
 /// The commands.
 #[derive(Subcommand, Debug)]
@@ -140,12 +139,12 @@ fn rate_of(text: &str) -> Result<RateLimitView, String> {
 }
 
 pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()> {
-    let place = &surroundings.place;
+    let target = &surroundings.target;
     match command {
         Keys::Create(new) => create(surroundings, *new).await,
         Keys::List { organization } => list(surroundings, organization).await,
         Keys::Show { id } => {
-            let key = find(place, &id).await?;
+            let key = find(target, &id).await?;
             if surroundings.is_json {
                 return output::json(&key);
             }
@@ -155,7 +154,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()
         Keys::Find { text, organization } => look_for(surroundings, text, organization).await,
         Keys::Delete { id, reason, yes } => {
             if !yes {
-                let key = find(place, &id).await?;
+                let key = find(target, &id).await?;
                 let question = format!(
                     "Delete `{}` ({}) of {}? Whoever uses it is refused at once, and it never comes back.",
                     key.name, key.hint, key.organization_id
@@ -171,13 +170,13 @@ pub(super) async fn run(surroundings: &Surroundings, command: Keys) -> Result<()
     }
 }
 
-async fn find(place: &Place, id: &str) -> Result<KeyView> {
-    call(place, Method::GET, &format!("/v1/keys/{}", segment(id)?), None).await
+async fn find(target: &Target, id: &str) -> Result<KeyView> {
+    call(target, Method::GET, &format!("/v1/keys/{}", segment(id)?), None).await
 }
 
 async fn change(surroundings: &Surroundings, id: &str, verb: &str, body: Value) -> Result<()> {
     let path = format!("/v1/keys/{}/{verb}", segment(id)?);
-    let done: KeyStateView = call(&surroundings.place, Method::POST, &path, Some(body)).await?;
+    let done: KeyStateView = call(&surroundings.target, Method::POST, &path, Some(body)).await?;
     if surroundings.is_json {
         return output::json(&done);
     }
@@ -195,8 +194,8 @@ async fn change(surroundings: &Surroundings, id: &str, verb: &str, body: Value) 
 }
 
 async fn create(surroundings: &Surroundings, new: Create) -> Result<()> {
-    let place = &surroundings.place;
-    let organization = meant(place, new.organization).await?;
+    let target = &surroundings.target;
+    let organization = meant(target, new.organization).await?;
     let mut body = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -223,7 +222,7 @@ async fn create(surroundings: &Surroundings, new: Create) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     set("rules", (!rules.is_empty()).then(|| rules.into()));
     let path = format!("/v1/organizations/{organization}/keys");
-    let created: CreatedKeyView = call(place, Method::POST, &path, Some(body.into())).await?;
+    let created: CreatedKeyView = call(target, Method::POST, &path, Some(body.into())).await?;
     if surroundings.is_json {
         return output::json(&created);
     }
@@ -298,7 +297,7 @@ impl Snippet {
 }
 
 async fn look_for(surroundings: &Surroundings, text: String, organization: Option<String>) -> Result<()> {
-    let place = &surroundings.place;
+    let target = &surroundings.target;
     let text = if text == "-" {
         let mut line = String::new();
         std::io::stdin()
@@ -310,11 +309,11 @@ async fn look_for(surroundings: &Surroundings, text: String, organization: Optio
     };
     let organizations = match organization {
         Some(id) => vec![segment(&id)?],
-        None => org::all(place).await?.into_iter().map(|one| one.id).collect(),
+        None => org::reachable(target).await?,
     };
     let mut items = Vec::new();
     for organization in organizations {
-        let keys = of_organization(place, &organization).await?;
+        let keys = of_organization(target, &organization).await?;
         items.extend(keys.into_iter().filter(|key| is_meant(key, text.trim())));
     }
     if items.is_empty() && !surroundings.is_json {
@@ -341,14 +340,14 @@ fn is_meant(key: &KeyView, text: &str) -> bool {
     }
 }
 
-async fn of_organization(place: &Place, organization: &str) -> Result<Vec<KeyView>> {
-    call_for_all(place, &format!("/v1/organizations/{organization}/keys")).await
+async fn of_organization(target: &Target, organization: &str) -> Result<Vec<KeyView>> {
+    call_for_all(target, &format!("/v1/organizations/{organization}/keys")).await
 }
 
 async fn list(surroundings: &Surroundings, organization: Option<String>) -> Result<()> {
-    let place = &surroundings.place;
-    let organization = meant(place, organization).await?;
-    let items = of_organization(place, &organization).await?;
+    let target = &surroundings.target;
+    let organization = meant(target, organization).await?;
+    let items = of_organization(target, &organization).await?;
     if items.is_empty() && !surroundings.is_json {
         output::note(&format!(
             "{organization} has no keys yet. A key lets a program in without a person: make one with\n  keyward keys \

@@ -1,7 +1,8 @@
 //! The command line: one definition, from which help and completions come, and the exit codes.
 //!
 //! On standard output is data, and with `--json` nothing but one JSON value; everything for people beside it is on standard
-//! error. Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server runs on the data folder.
+//! error. Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server runs on the data folder, or answers at the
+//! address.
 
 mod backup;
 mod client;
@@ -10,6 +11,8 @@ mod keyring;
 mod keys;
 mod org;
 pub(crate) mod output;
+mod tls;
+mod tokens;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,10 +20,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::configuration::{Place, ServeSettings, SettingsFile, unknown_variables};
+use crate::configuration::{ManagingSettings, Place, ServeSettings, SettingsFile, unknown_variables};
 use crate::{logging, quickstart, serve};
 
 pub(crate) use client::NoServer;
+use client::Target;
 
 /// Issues, narrows, checks and ends secret keys, and serves what they open.
 #[derive(Parser, Debug)]
@@ -31,11 +35,15 @@ pub(crate) use client::NoServer;
     arg_required_else_help = true
 )]
 #[command(
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server runs on the data folder."
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server runs on the data folder or answers at \
+                  the address."
 )]
 struct CommandLine {
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    managing: ManagingSettings,
 
     /// Print one JSON value instead of text for people
     #[arg(long, global = true, help_heading = "Output")]
@@ -57,6 +65,9 @@ enum Command {
     /// Create, list and show organizations
     #[command(subcommand)]
     Org(org::Org),
+    /// Create, list, show and delete management tokens, with which others use this API over the network
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
     /// Make, show, check and rotate the keyring
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
@@ -76,6 +87,7 @@ enum Command {
 /// What every command is given.
 struct Surroundings {
     place: Place,
+    target: Target,
     is_json: bool,
     file: SettingsFile,
     matches: ArgMatches,
@@ -140,6 +152,7 @@ fn parse(arguments: &[OsString]) -> Result<(CommandLine, Surroundings), ExitCode
     })?;
     let surroundings = Surroundings {
         place: line.place.clone(),
+        target: Target::new(&line.place, &line.managing),
         is_json: line.json,
         file,
         matches,
@@ -175,6 +188,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Doctor(settings) => runtime()?.block_on(doctor::run(surroundings, &settings)),
         Command::Keys(command) => done(runtime()?.block_on(keys::run(surroundings, command))),
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
+        Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),
         Command::Backup(command) => done(runtime()?.block_on(backup::back_up(surroundings, &command))),
         Command::Restore(command) => done(runtime()?.block_on(backup::restore(surroundings, &command))),

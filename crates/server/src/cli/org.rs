@@ -8,9 +8,8 @@ use keyward_http::management::ListView;
 use serde_json::json;
 
 use super::Surroundings;
-use super::client::{call, call_for_all};
+use super::client::{Target, call, call_for_all};
 use super::output;
-use crate::configuration::Place;
 
 const ORGANIZATIONS: &str = "/v1/organizations";
 
@@ -39,7 +38,7 @@ pub(super) enum Org {
 }
 
 pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()> {
-    let place = &surroundings.place;
+    let target = &surroundings.target;
     match command {
         Org::Create {
             name,
@@ -50,7 +49,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             if let (Some(id), Some(fields)) = (id, body.as_object_mut()) {
                 fields.insert("id".to_owned(), id.into());
             }
-            let made: OrganizationView = call(place, Method::POST, ORGANIZATIONS, Some(body)).await?;
+            let made: OrganizationView = call(target, Method::POST, ORGANIZATIONS, Some(body)).await?;
             if surroundings.is_json {
                 return output::json(&made);
             }
@@ -62,7 +61,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             Ok(())
         }
         Org::List => {
-            let items = all(place).await?;
+            let items = all(target).await?;
             if surroundings.is_json {
                 return output::json(&ListView { items, next: None });
             }
@@ -79,7 +78,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
         }
         Org::Show { id } => {
             let path = format!("/v1/organizations/{}", segment(&id)?);
-            let shown: OrganizationView = call(place, Method::GET, &path, None).await?;
+            let shown: OrganizationView = call(target, Method::GET, &path, None).await?;
             if surroundings.is_json {
                 return output::json(&shown);
             }
@@ -102,16 +101,27 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
 }
 
 /// Every organization.
-pub(super) async fn all(place: &Place) -> Result<Vec<OrganizationView>> {
-    call_for_all(place, ORGANIZATIONS).await
+pub(super) async fn all(target: &Target) -> Result<Vec<OrganizationView>> {
+    call_for_all(target, ORGANIZATIONS).await
 }
 
-/// The organization that is meant: the one that was named, or the only one there is.
-pub(super) async fn meant(place: &Place, named: Option<String>) -> Result<String> {
+/// The ids of the organizations that may be managed.
+pub(super) async fn reachable(target: &Target) -> Result<Vec<String>> {
+    match target.only_organization().await? {
+        Some(only) => Ok(vec![only]),
+        None => Ok(all(target).await?.into_iter().map(|one| one.id).collect()),
+    }
+}
+
+/// The organization that is meant: the one that was named, the token's or the acting member's, or the only one there is.
+pub(super) async fn meant(target: &Target, named: Option<String>) -> Result<String> {
     if let Some(named) = named {
         return segment(&named);
     }
-    let mut all = all(place).await?;
+    if let Some(only) = target.only_organization().await? {
+        return segment(&only);
+    }
+    let mut all = all(target).await?;
     match all.len() {
         0 => bail!("there is no organization yet; make one with `keyward org create --name NAME`"),
         1 => Ok(all.remove(0).id),

@@ -21,6 +21,7 @@ mod secrecy;
 mod start;
 mod strangers;
 mod support;
+mod tokens;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");
