@@ -5,7 +5,7 @@
 //! here: parse, authorise, one engine call, render. No CORS header is ever sent, so that a page of another origin can't
 //! use a key.
 
-pub mod api_reference;
+mod api_reference;
 pub mod body;
 pub mod credentials;
 pub mod health;

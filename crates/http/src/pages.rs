@@ -3,6 +3,8 @@
 //! Every refusal links to one of them, so they need no key, tell nothing of anybody's data, load nothing from elsewhere
 //! and work without scripts.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -15,6 +17,7 @@ use keyward_core::ids::OrganizationId;
 use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
 
+use crate::api_reference::Reference;
 use crate::problem::Problem;
 use crate::request::{RequestInfo, peer_of};
 use crate::site::{SharedSite, Site};
@@ -60,6 +63,13 @@ struct ErrorPage {
 }
 
 #[derive(Template)]
+#[template(path = "api.html")]
+struct ApiPage<'a> {
+    reference: &'a Reference,
+    public_url: &'a str,
+}
+
+#[derive(Template)]
 #[template(path = "secret_keys.html")]
 struct SecretKeysPage<'a> {
     organization: &'a str,
@@ -72,12 +82,20 @@ struct SecretKeysPage<'a> {
     reason = "public pages; nothing on them belongs to anybody"
 )]
 pub fn routes() -> Router<SharedSite> {
+    let reference = Arc::new(Reference::new());
     Router::new()
         .route("/", get(start))
         .route("/help", get(start))
         .route(
             "/help/keyward.css",
             get(|| async { reply_with("text/css; charset=utf-8", STYLESHEET.to_owned()) }),
+        )
+        .route(
+            "/help/api",
+            get(move |State(site): State<SharedSite>, request: Request| {
+                let reference = Arc::clone(&reference);
+                async move { api(&site, &reference, request) }
+            }),
         )
         .route("/help/errors", get(errors))
         .route("/help/errors/{code}", get(error))
@@ -91,6 +109,16 @@ async fn start(State(site): State<SharedSite>, request: Request) -> Response {
         }
         .render()
         .map_err(|error| Problem::internal(&error))
+    })
+}
+
+fn api(site: &Site, reference: &Reference, request: Request) -> Response {
+    page(site, request, || {
+        let page = ApiPage {
+            reference,
+            public_url: &site.public_url,
+        };
+        page.render().map_err(|error| Problem::internal(&error))
     })
 }
 

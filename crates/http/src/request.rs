@@ -93,6 +93,8 @@ impl RequestInfo {
             Who::Administrator => line!(tracing::Level::INFO, actor = "local_administrator",),
             Who::Person(id) => line!(tracing::Level::INFO, person.id = %id,),
             Who::Token(id) => line!(tracing::Level::INFO, token.id = %id,),
+            Who::Asking(id) if code.is_some() => line!(tracing::Level::INFO, token.id = %id,),
+            Who::Asking(id) => line!(tracing::Level::DEBUG, token.id = %id,),
             Who::RefusedToken(id) if site.may_log_stranger() => line!(tracing::Level::INFO, token.id = %id,),
             Who::RefusedToken(id) => line!(tracing::Level::DEBUG, token.id = %id,),
             Who::Stranger => line!(tracing::Level::DEBUG,),
@@ -116,6 +118,8 @@ pub enum Who {
     Person(PersonId),
     /// Whoever holds this management token, which was accepted.
     Token(TokenId),
+    /// A server that asks about its callers' keys all day with this management token: a line for each would say nothing.
+    Asking(TokenId),
     /// Whoever holds this management token, which was refused.
     RefusedToken(TokenId),
     /// Whoever holds this key, which was refused.

@@ -14,6 +14,7 @@ mod decision;
 mod given;
 mod key_text;
 mod keyring;
+mod management_token;
 mod mask;
 mod narrowing;
 mod new_key;

@@ -282,6 +282,9 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
                 .into());
             }
         }
+        if let Some(token) = token.as_ref().filter(|_| !route.endpoint.is_throttled) {
+            who = Who::Asking(token.id);
+        }
         let grant = Grant::check(principal, route.endpoint.demand, &path)?;
         let call = ManagementCall {
             query: Query::of(parts.uri.query()),

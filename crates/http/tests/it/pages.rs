@@ -1,11 +1,19 @@
 //! The pages for people: what a refusal means, and how keys are managed here.
 
 use keyward_api::problem::RequestCode;
+use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
+use keyward_http::management::route_table;
 
 use crate::support::{PUBLIC_URL, Reply, Setup, TestApp};
 
-const PAGES: [&str; 4] = ["/", "/help", "/help/errors", "/org/org-1/settings/secret-keys"];
+const PAGES: [&str; 5] = [
+    "/",
+    "/help",
+    "/help/api",
+    "/help/errors",
+    "/org/org-1/settings/secret-keys",
+];
 
 /// Every header of a page.
 const HEADERS: [&str; 7] = [
@@ -20,8 +28,10 @@ const HEADERS: [&str; 7] = [
 
 fn error_pages() -> Vec<String> {
     let about_keys = Code::ALL.iter().map(|code| code.name());
+    let about_tokens = ManagementCode::ALL.iter().map(|code| code.name());
     let about_requests = RequestCode::ALL.iter().map(|code| code.name());
     about_keys
+        .chain(about_tokens)
         .chain(about_requests)
         .map(|code| format!("/help/errors/{code}"))
         .collect()
@@ -208,4 +218,23 @@ async fn a_key_in_the_address_of_a_page_is_refused_too() {
     }
     let refused = app.nobody().get(&format!("/help/errors/{value}")).await;
     assert_eq!(refused.problem(), (404, "not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn the_reference_has_every_route_and_every_link_in_it_leads_somewhere() {
+    let app = TestApp::new().await;
+    let page = app.nobody().get("/help/api").await;
+    let html = page.text();
+    for row in route_table() {
+        let shown = format!("<span class=\"method\">{}</span> {}</code>", row.method, row.path);
+        assert!(html.contains(&shown), "{shown}");
+    }
+    for link in links(html) {
+        if let Some(id) = link.strip_prefix("/help/api#") {
+            assert_eq!(html.matches(&format!("id=\"{id}\"")).count(), 1, "{link}");
+        }
+    }
+    let example = "curl $KEYWARD_SERVER/v1/organizations/ORGANIZATION_ID/tokens \\\n  \
+                   -H &#34;Authorization: Bearer $KEYWARD_TOKEN&#34; \\\n  -X POST";
+    assert!(html.contains(example), "{html}");
 }

@@ -54,6 +54,15 @@ fn a_token_manages_over_the_network_until_it_is_deleted() {
         (401, &json!("token_deleted"))
     );
     assert_eq!(outcome(address, &key), "204", "what it made stays");
+    let metrics = wire::get(&keyward.admin_address(), "/metrics", &[]).body;
+    says(
+        &metrics,
+        &[
+            "keyward_management_sign_ins_total{outcome=\"accepted\"} 2",
+            "keyward_management_sign_ins_total{outcome=\"token_deleted\"} 1",
+            "keyward_management_sign_ins_total{outcome=\"secret_key_sent\"} 1",
+        ],
+    );
     let log = keyward.stderr();
     assert!(log.contains(&format!("token.id={id}")), "{log}");
     assert!(!log.contains(&value) && !log.contains(&key), "a value in the log");

@@ -1,5 +1,7 @@
 //! Who is let in at which door, and for what.
 
+use keyward_core::management_right::RightSet;
+use keyward_core::role::Role;
 use keyward_http::management::endpoint::Demand;
 use keyward_http::management::route_table;
 use keyward_testkit::clock::START;
@@ -269,6 +271,32 @@ async fn a_member_in_whose_place_the_administrator_acts_has_their_role_and_their
     );
     let status = acting(&app, "owner@example.com").get("/v1/status").await;
     assert_eq!(status.problem(), (403, "right_missing".to_owned()));
+}
+
+#[tokio::test]
+async fn every_route_is_open_to_the_roles_that_hold_its_right() {
+    let app = TestApp::new().await;
+    let key = app.key().await.key.record.id.to_string();
+    let token = app.token("verify").await.token.record.id.to_string();
+    for role in Role::ALL {
+        let person = format!("p-{}", role.name());
+        member(&app, &person, role.name()).await;
+        for row in route_table() {
+            let path = filled(row.path, &key, &token);
+            let reply = acting(&app, &person).send(row.method.as_str(), &path, "").await;
+            let is_held = match row.demand {
+                Demand::Right(right) => RightSet::of_role(role).contains(right),
+                Demand::Identity => true,
+            };
+            let told = outcome(&reply);
+            let asked = format!("{} {path} as {}: {told:?}", row.method, role.name());
+            match (is_held, role) {
+                (true, _) => assert!(!matches!(reply.status, 401 | 403 | 404), "{asked}"),
+                (false, Role::Member) => assert_eq!(told, (404, "not_found".to_owned()), "{asked}"),
+                (false, _) => assert_eq!(told, (403, "right_missing".to_owned()), "{asked}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
