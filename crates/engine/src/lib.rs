@@ -16,6 +16,7 @@ pub mod create_organization;
 pub mod create_token;
 pub mod datasets;
 pub mod delete_key;
+pub mod delete_organization;
 pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
@@ -36,6 +37,7 @@ pub mod organization_cell;
 mod organization_write;
 pub mod permit;
 mod policy;
+pub mod purge_organization;
 mod rates;
 pub mod remove_member;
 pub mod replace_key;
@@ -111,6 +113,8 @@ struct Inner {
     sealing: tokio::sync::RwLock<()>,
     /// Held while the keyring is rotated.
     rotating: tokio::sync::Mutex<()>,
+    /// Held while organizations are purged.
+    purging: tokio::sync::Mutex<()>,
     clock: SharedClock,
     prefix: Prefix,
     cache: Arc<VerificationCache>,
@@ -208,6 +212,7 @@ impl Engine {
             keyring: RwLock::new(Arc::new(keyring)),
             sealing: tokio::sync::RwLock::new(()),
             rotating: tokio::sync::Mutex::new(()),
+            purging: tokio::sync::Mutex::new(()),
             clock,
             prefix,
             cache,
@@ -226,6 +231,8 @@ impl Engine {
         let inner = Arc::new(inner);
         let writing = last_use::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(writing);
+        let purging = purge_organization::keep_purging(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(purging);
         Ok(Self { inner })
     }
 

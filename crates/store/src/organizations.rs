@@ -23,6 +23,8 @@ const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3,
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
 const LIST_DUE_PURGES: &str =
     "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
+const POSTPONE_PURGES: &str =
+    "UPDATE organization SET purge_at = $1 WHERE purge_at < $1 AND purge_begun_at IS NULL";
 
 /// An organization as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,6 +207,15 @@ impl Tx {
         let row = in_tx!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
             .bind(id.as_str()).fetch_optional(on).await)?;
         row.map(Organization::try_from).transpose()
+    }
+
+    /// Moves every purge that would come before `until`; how many. For the operator: no organization is bound.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn postpone_purges(&mut self, until: Timestamp) -> Result<u64, StoreError> {
+        Ok(in_tx!(self, on => sqlx::query(POSTPONE_PURGES)
+            .bind(until.as_unix_ms()).execute(on).await.map(|done| done.rows_affected()))?)
     }
 
     /// Version and state of an organization, which stay so until this transaction ends: what a write of the resource API

@@ -12,6 +12,7 @@ mod change_role;
 mod create_key;
 mod datasets;
 mod delete_key;
+mod delete_organization;
 mod edit_key;
 mod edit_settings;
 mod invitations;

@@ -43,6 +43,18 @@ impl std::fmt::Display for NoServer {
 
 impl std::error::Error for NoServer {}
 
+/// The request went out, and no whole answer came back: what was asked may have happened.
+#[derive(Debug)]
+pub(crate) struct NoAnswer(&'static str);
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}; what was asked may have happened", self.0)
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
 /// What the server refused, in its own words.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) ProblemDocument);
@@ -198,10 +210,18 @@ impl Client {
         }
     }
 
+    /// The same with one more header.
+    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Result<Self> {
+        let value =
+            HeaderValue::from_str(value).with_context(|| format!("the header {name} is a single line"))?;
+        self.headers.push((name, value));
+        Ok(self)
+    }
+
     /// Sends one request and reads its answer.
     ///
     /// # Errors
-    /// [`Refused`] with what the server says.
+    /// [`Refused`] with what the server says; [`NoAnswer`].
     pub(crate) async fn call<T: DeserializeOwned>(
         self,
         method: Method,
@@ -225,15 +245,16 @@ impl Client {
             let response = sender
                 .send_request(request)
                 .await
-                .context("the server did not answer")?;
+                .context(NoAnswer("the server did not answer"))?;
             let status = response.status();
             let body = response.into_body().collect().await;
-            let bytes = body.context("the server's answer was cut off")?.to_bytes();
+            let body = body.context(NoAnswer("the server's answer was cut off"))?;
+            let bytes = body.to_bytes();
             Ok::<_, anyhow::Error>((status, bytes))
         };
         let (status, bytes) = tokio::time::timeout(ANSWER_PATIENCE, answering)
             .await
-            .context("the server did not answer in time; what was asked may have happened")??;
+            .context(NoAnswer("the server did not answer in time"))??;
         drop(sender);
         // The answer is whole; how the connection ends does not matter.
         connection.abort();
@@ -319,12 +340,13 @@ pub(crate) async fn call<T: DeserializeOwned>(
     Client::connect(target).await?.call(method, path, body).await
 }
 
-/// Every item of a list, page by page.
+/// Every item of a list, page by page; `path` may have a query.
 pub(crate) async fn call_for_all<T: DeserializeOwned>(target: &Target, path: &str) -> Result<Vec<T>> {
     let mut items = Vec::new();
     let mut cursor = String::new();
+    let joint = if path.contains('?') { '&' } else { '?' };
     loop {
-        let page = format!("{path}?limit={PAGE}&cursor={cursor}");
+        let page = format!("{path}{joint}limit={PAGE}&cursor={cursor}");
         let page: ListView<T> = call(target, Method::GET, &page, None).await?;
         items.extend(page.items);
         match page.next {

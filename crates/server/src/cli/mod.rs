@@ -1,18 +1,22 @@
 //! The command line: one definition, from which help and completions come, and the exit codes.
 //!
 //! On standard output is data, and with `--json` nothing but one JSON value; everything for people beside it is on standard
-//! error. Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server runs on the data folder, or answers at the
-//! address.
+//! error. Exit codes: 0 done; 1 refused or failed, or not all of it was done; 2 wrong usage; 3 no server runs on the data
+//! folder, or answers at the address; 4 `explain --exit-code`, and the key could not.
 
 mod backup;
 mod client;
 mod doctor;
+mod explain;
 mod keyring;
 mod keys;
+mod once;
 mod org;
 pub(crate) mod output;
+mod stop;
 mod tls;
 mod tokens;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -35,8 +39,8 @@ use client::Target;
     arg_required_else_help = true
 )]
 #[command(
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server runs on the data folder or answers at \
-                  the address."
+    after_help = "Exit codes: 0 done, 1 refused or failed, or not all of it was done, 2 wrong usage, 3 no server runs on the data \
+                  folder or answers at the address, 4 explain --exit-code, and the key could not."
 )]
 struct CommandLine {
     #[command(flatten)]
@@ -59,9 +63,13 @@ enum Command {
     Quickstart(ServeSettings),
     /// Serve until told to stop
     Serve(ServeSettings),
-    /// Create, list, show, delete and resume secret keys
+    /// Create, list, find, edit, pause, rotate, replace and delete secret keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Ask whether a key could do something, and what decides that; nothing is done
+    Explain(explain::Explain),
+    /// Stop keys at once in an emergency; nothing ends by it
+    Stop(stop::Stop),
     /// Create, list and show organizations
     #[command(subcommand)]
     Org(org::Org),
@@ -84,6 +92,21 @@ enum Command {
     },
 }
 
+/// The exit code of [`explain`] where it is asked for.
+const REFUSED_EXIT_CODE: u8 = 4;
+
+/// The command line can be read, and asks for nothing that could be done.
+#[derive(Debug)]
+struct WrongUsage(String);
+
+impl std::fmt::Display for WrongUsage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
 /// What every command is given.
 struct Surroundings {
     place: Place,
@@ -104,7 +127,13 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => {
             output::note(&format!("keyward: {}", described(&error)));
             let is_absent = error.chain().any(|cause| cause.is::<NoServer>());
-            ExitCode::from(if is_absent { 3 } else { 1 })
+            ExitCode::from(if is_absent {
+                3
+            } else if error.is::<WrongUsage>() {
+                2
+            } else {
+                1
+            })
         }
     }
 }
@@ -186,7 +215,9 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor(settings) => runtime()?.block_on(doctor::run(surroundings, &settings)),
-        Command::Keys(command) => done(runtime()?.block_on(keys::run(surroundings, command))),
+        Command::Keys(command) => runtime()?.block_on(keys::run(surroundings, command)),
+        Command::Explain(command) => runtime()?.block_on(explain::explain(surroundings, command)),
+        Command::Stop(command) => runtime()?.block_on(stop::stop(surroundings, command)),
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Surroundings;
 use super::client::{Target, call, call_for_all};
-use super::output;
+use super::{output, stop};
 
 const ORGANIZATIONS: &str = "/v1/organizations";
 
@@ -32,6 +32,11 @@ pub(super) enum Org {
     List,
     /// Show one organization with its people
     Show {
+        /// Its id
+        id: String,
+    },
+    /// End the stop of a whole organization; keys that were paused one by one stay so
+    Resume {
         /// Its id
         id: String,
     },
@@ -76,6 +81,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             output::table(&["ID", "NAME", "STATE", "CREATED"], rows);
             Ok(())
         }
+        Org::Resume { id } => stop::resume_organization(surroundings, &id).await,
         Org::Show { id } => {
             let path = format!("/v1/organizations/{}", segment(&id)?);
             let shown: OrganizationView = call(target, Method::GET, &path, None).await?;

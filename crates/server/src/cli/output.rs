@@ -27,6 +27,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
 
 /// Prints a table with a header.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    data(&table_text(header, rows));
+}
+
+/// A table with a header, line by line.
+pub(crate) fn table_text(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -36,7 +41,7 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) {
         table.add_row(row.iter().map(|cell| printable(cell)));
     }
     // No border on the left, and no spaces at the ends that a copy would take along.
-    let text: String = table
+    table
         .lines()
         .map(|line| {
             format!(
@@ -44,8 +49,7 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) {
                 line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end())
             )
         })
-        .collect();
-    data(&text);
+        .collect()
 }
 
 /// Prints names and values, one pair a line.
@@ -56,6 +60,18 @@ pub(crate) fn facts(pairs: &[(&str, String)]) {
         .map(|(name, value)| format!("{name:<width$}  {}\n", printable(value)))
         .collect();
     data(&text);
+}
+
+/// Asks for a yes; without one it says that nothing was changed.
+///
+/// # Errors
+/// Where nobody can be asked.
+pub(crate) fn is_confirmed(question: &str) -> Result<bool> {
+    let is_confirmed = confirm(question)?;
+    if !is_confirmed {
+        note("nothing was changed");
+    }
+    Ok(is_confirmed)
 }
 
 /// Asks for a yes; only a terminal can give one.
