@@ -107,7 +107,7 @@ fn the_command_line_manages_another_machine_s_server_with_a_token() {
     let by_file = Installation::new(PROGRAM);
     let server = ["--server", snippet.endpoint.as_str()];
     let listed = by_file.cli(&[&["keys", "list", "--token-file", &file][..], &server].concat());
-    says(&succeed(&listed), &["From afar"]);
+    says(&succeed(&listed), &["Quick start"]);
     says(
         &refused(&by_file.cli(&[&["keys", "list"][..], &server].concat()), 1),
         &["KEYWARD_TOKEN", "--token-file"],
