@@ -43,15 +43,22 @@ impl RunningCommand {
         }
     }
 
-    /// Waits until its data has this in it.
-    pub fn wait_for_data(&self, words: &str) {
+    /// Waits until its data has this in it; the data up to then.
+    pub fn wait_for_data(&self, words: &str) -> String {
         let found = self
             .stdout
+            .wait_for(PATIENCE, |text| text.contains(words).then(|| text.to_owned()));
+        found.unwrap_or_else(|| panic!("the command did not print `{words}`\n{}", self.stderr.text()))
+    }
+
+    /// Waits until what it says beside its data has this in it.
+    pub fn wait_for_note(&self, words: &str) {
+        let found = self
+            .stderr
             .wait_for(PATIENCE, |text| text.contains(words).then_some(()));
         assert!(
             found.is_some(),
-            "the command did not print `{words}`\n{}\n{}",
-            self.stdout.text(),
+            "the command did not say `{words}`\n{}",
             self.stderr.text()
         );
     }

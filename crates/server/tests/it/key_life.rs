@@ -352,6 +352,12 @@ fn rotation_without_a_gap(hands: &Installation, address: &str, id: &str, old: &s
     assert_eq!(outcome(address, old), "204", "a refused command changes nothing");
     watching.wait_for_data("new secret 2 (");
     watching.wait_for_data("last used");
+    let interrupted = RunningCommand::start(hands, &["keys", "rotation", "watch", id]);
+    interrupted.wait_for_data("old secret 1");
+    interrupted.interrupt();
+    let interrupted = interrupted.finish();
+    assert!(interrupted.status.success(), "{interrupted:?}");
+    says(&interrupted.stderr, &["the rotation goes on", "rotation finish"]);
     let finished = succeed(&hands.cli(&["keys", "rotation", "finish", id, "--yes"]));
     says(&finished, &["SECRET", "LAST USED", "current", "ended"]);
     assert_eq!(
@@ -447,7 +453,8 @@ fn explanations_say_who_decided(hands: &Installation, id: &str, value: &str) {
 }
 
 fn text(value: &Value, field: &str) -> String {
-    let text = value[field].as_str();
-    text.unwrap_or_else(|| panic!("there is no `{field}` in the reply"))
+    value[field]
+        .as_str()
+        .expect("the reply has this field")
         .to_owned()
 }

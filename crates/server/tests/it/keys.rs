@@ -4,6 +4,7 @@ use keyward_testkit::server::{Installation, KeywardProcess, quickstart};
 use serde_json::json;
 
 use crate::PROGRAM;
+use crate::meddler::{self, Answer};
 use crate::support::{create_key, outcome, refused, says, succeed};
 
 #[test]
@@ -287,6 +288,31 @@ fn a_pasted_key_or_its_first_characters_find_its_row() {
             &["first 11 characters"],
         );
     }
+}
+
+#[test]
+fn a_value_that_is_looked_for_stays_on_this_machine() {
+    let (keyward, snippet) = quickstart(PROGRAM);
+    let (id, value) = create_key(&keyward, "Pasted");
+    let secret = value[30..].to_owned();
+    let address = meddler::before(snippet.address(), move |request| {
+        assert!(!request.contains(&secret), "a part of the secret was sent");
+        Answer::Arrives
+    });
+    let token = keyward.cli_json(&["tokens", "create", "--name", "CI", "--rights", "keys:read"]);
+    let away = Installation::new(PROGRAM)
+        .with_environment("KEYWARD_SERVER", address)
+        .with_environment("KEYWARD_TOKEN", token["value"].as_str().expect("its text"));
+    for text in [value.as_str(), &format!("\"{value}\""), &value[..60]] {
+        assert_eq!(
+            away.cli_json(&["keys", "find", text])["items"][0]["id"],
+            json!(id)
+        );
+    }
+    assert_eq!(away.cli_json(&["explain", &value])["allowed"], true);
+    let tail = format!("...{}", &value[value.len() - 4..]);
+    says(&succeed(&away.cli(&["keys", "find", &tail])), &["Pasted"]);
+    says(&succeed(&away.cli(&["keys", "find", &id])), &["Pasted"]);
 }
 
 #[test]

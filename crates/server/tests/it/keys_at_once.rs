@@ -104,9 +104,9 @@ fn what_changed_since_the_look_is_left_out_and_named() {
         "keys:read,keys:write",
     ]);
     let meddling = hands.clone();
-    let address = meddler::before(snippet.address(), move |line| {
+    let address = meddler::before(snippet.address(), move |request| {
         // Between the look and the act.
-        if line.starts_with("POST") && line.contains("/keys/bulk HTTP") {
+        if request.starts_with("POST") && request.contains("/keys/bulk HTTP") {
             succeed(&meddling.cli(&["keys", "edit", &first, "--name", "Changed meanwhile"]));
             tagged(&meddling, "Appeared", "old");
         }

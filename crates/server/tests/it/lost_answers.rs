@@ -26,8 +26,8 @@ fn over_a_bad_line(
     ]);
     let posts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&posts);
-    let address = meddler::before(snippet.address(), move |line| {
-        if !line.starts_with("POST") {
+    let address = meddler::before(snippet.address(), move |request| {
+        if !request.starts_with("POST") {
             return Answer::Arrives;
         }
         counted.fetch_add(1, Ordering::Relaxed);

@@ -16,7 +16,7 @@ pub(crate) enum Answer {
     IsLost,
 }
 
-/// Listens for whoever should reach `server`; `meddle` sees the first line of each request before the server does. The address
+/// Listens for whoever should reach `server`; `meddle` sees each request before the server does. The address
 /// to be used in place of the server's. It listens until the test's process ends.
 pub(crate) fn before(server: &str, mut meddle: impl FnMut(&str) -> Answer + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -26,8 +26,7 @@ pub(crate) fn before(server: &str, mut meddle: impl FnMut(&str) -> Answer + Send
         for client in listener.incoming() {
             let mut client = client.expect("a connection can be taken");
             let request = message(&mut client);
-            let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            let fate = meddle(&String::from_utf8_lossy(line));
+            let fate = meddle(&String::from_utf8_lossy(&request));
             let mut upstream = TcpStream::connect(&server).expect("the server listens");
             upstream.write_all(&request).expect("the server reads");
             let answer = message(&mut upstream);

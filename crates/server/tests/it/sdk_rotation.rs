@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use keyward_testkit::command::RunningCommand;
 use keyward_testkit::deadline::wait_for;
 use keyward_testkit::python::{RunningScript, Script};
 use keyward_testkit::server::{KeywardProcess, quickstart};
@@ -12,7 +13,7 @@ use keyward_testkit::wire;
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
-use crate::support::{outcome, succeed};
+use crate::support::{outcome, says, succeed};
 
 /// Requests after which something is taken for working.
 const ENOUGH: usize = 5;
@@ -47,10 +48,22 @@ fn a_key_is_rotated_twice_while_a_program_uses_it_and_no_request_fails() {
     assert_eq!(outcome(snippet.address(), &first), "key_superseded");
     show("# the first value is refused: key_superseded");
 
-    let third = rotate(
-        &keyward,
-        &["keys", "rotate", &id, "--mode", "on-first-use", "--grace", "1h"],
-    );
+    let command = [
+        "keys",
+        "rotate",
+        &id,
+        "--mode",
+        "on-first-use",
+        "--grace",
+        "1h",
+        "--snippet",
+        "env",
+        "--watch",
+    ];
+    show(&format!("$ keyward {}", command.join(" ")));
+    let watching = RunningCommand::start(keyward.installation(), &command);
+    let third = value_in(&watching.wait_for_data("SECRET_KEY="));
+    watching.wait_for_note("new secret 3");
     works_on(&program, &second);
     assert_eq!(state_of(&keyward, &id, 3), "pending", "nobody has used it yet");
     put(&key_file, &third);
@@ -63,6 +76,20 @@ fn a_key_is_rotated_twice_while_a_program_uses_it_and_no_request_fails() {
     assert_eq!(outcome(snippet.address(), &second), "204", "its grace has begun");
     run(&keyward, &["keys", "rotation", "finish", &id, "--yes"]);
     works_on(&program, &third);
+    let watched = watching.finish();
+    assert!(watched.status.success(), "{}", watched.stderr);
+    assert_eq!(watched.stdout.lines().count(), 3, "the data is the value alone");
+    says(
+        &watched.stderr,
+        &[
+            "new secret 3",
+            "not used yet",
+            "last used",
+            "the old secret has ended",
+        ],
+    );
+    show("# what the rotation's --watch has said meanwhile");
+    show_printed(&watched.stderr);
 
     // Before anything was asked that must be refused, but for the one question above.
     let metrics = wire::get(&keyward.admin_address(), "/metrics", &[]).body;
@@ -115,7 +142,10 @@ fn works_on(program: &RunningScript, value: &str) {
 
 /// Rotates, and hands on the new value.
 fn rotate(keyward: &KeywardProcess, command: &[&str]) -> String {
-    let printed = run(keyward, &[command, &["--snippet", "env"]].concat());
+    value_in(&run(keyward, &[command, &["--snippet", "env"]].concat()))
+}
+
+fn value_in(printed: &str) -> String {
     let value = printed
         .lines()
         .find_map(|line| line.strip_prefix("DATATURE_VI_SECRET_KEY="));
@@ -126,16 +156,18 @@ fn rotate(keyward: &KeywardProcess, command: &[&str]) -> String {
 fn run(keyward: &KeywardProcess, command: &[&str]) -> String {
     let output = keyward.cli(command);
     let printed = succeed(&output);
-    let said = format!("{printed}{}", String::from_utf8_lossy(&output.stderr));
-    let masked = said.lines().map(|line| match line.split_once("SECRET_KEY=") {
-        Some((name, value)) => format!("{name}SECRET_KEY=dtvi_...{}", tail(value)),
-        None => line.to_owned(),
-    });
     show(&format!("$ keyward {}", command.join(" ")));
-    for line in masked.filter(|line| !line.is_empty()) {
-        show(&format!("  {line}"));
-    }
+    show_printed(&format!("{printed}{}", String::from_utf8_lossy(&output.stderr)));
     printed
+}
+
+fn show_printed(text: &str) {
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match line.split_once("SECRET_KEY=") {
+            Some((name, value)) => show(&format!("  {name}SECRET_KEY=dtvi_...{}", tail(value))),
+            None => show(&format!("  {line}")),
+        }
+    }
 }
 
 fn state_of(keyward: &KeywardProcess, id: &str, number: i64) -> String {
