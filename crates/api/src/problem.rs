@@ -74,6 +74,14 @@ pub enum RequestCode {
     InProgress,
     /// 409
     IdempotencyMismatch,
+    /// 410
+    InvitationExpired,
+    /// 410
+    InvitationUsed,
+    /// 410
+    InvitationRevoked,
+    /// 410
+    InvitationReplaced,
     /// 412
     VersionMismatch,
     /// 413
@@ -92,7 +100,7 @@ pub enum RequestCode {
 
 impl RequestCode {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::MalformedBody,
         Self::Forbidden,
         Self::NotFound,
@@ -102,6 +110,10 @@ impl RequestCode {
         Self::Conflict,
         Self::InProgress,
         Self::IdempotencyMismatch,
+        Self::InvitationExpired,
+        Self::InvitationUsed,
+        Self::InvitationRevoked,
+        Self::InvitationReplaced,
         Self::VersionMismatch,
         Self::BodyTooLarge,
         Self::InvalidFields,
@@ -143,6 +155,10 @@ impl RequestCode {
             Self::Conflict => ("conflict", 409, "Conflict", "It does not fit the present state; the message says why."),
             Self::InProgress => ("in_progress", 409, "Still in progress", "A request with this Idempotency-Key is being carried out. Ask again in a moment, with the same key and body."),
             Self::IdempotencyMismatch => ("idempotency_mismatch", 409, "Idempotency-Key used before", "The Idempotency-Key belongs to another request. Use a new random one for each thing that is to be made, and the same one only to repeat a request as it was."),
+            Self::InvitationExpired => ("invitation_expired", 410, "Expired invitation", "Ask whoever sent it for a new one."),
+            Self::InvitationUsed => ("invitation_used", 410, "Used invitation", "A link is good for one person once. If it was not you who used it, tell whoever sent it."),
+            Self::InvitationRevoked => ("invitation_revoked", 410, "Withdrawn invitation", "Whoever manages the organization took it back. Ask them."),
+            Self::InvitationReplaced => ("invitation_replaced", 410, "Replaced invitation", "Use the link that came last."),
             Self::VersionMismatch => ("version_mismatch", 412, "Changed meanwhile", "Somebody else changed it since it was read, and nothing was changed now. Read it again, look at what changed, and send If-Match with the ETag that it has now."),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send less at once; the message names the limit."),
             Self::InvalidFields => ("invalid_fields", 422, "Invalid fields", "The list `errors` names every field that has to be changed, and what is accepted. Nothing was changed."),

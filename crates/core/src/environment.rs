@@ -9,7 +9,7 @@ use crate::scope::ScopeSet;
 use crate::time::DAY_MS;
 
 /// Where a key is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
     /// Serves users.

@@ -93,6 +93,11 @@ text_id!(
     |byte| byte.is_ascii_alphanumeric() || byte == b'-', first |_| true
 );
 text_id!(
+    /// An invitation's id; not its secret.
+    InvitationId, max 64, "`A-Z a-z 0-9 -`",
+    |byte| byte.is_ascii_alphanumeric() || byte == b'-', first |_| true
+);
+text_id!(
     /// The id of one request; the same text is in the log, in the audit trail and in the reply.
     RequestId, max 64, "`A-Z a-z 0-9 -`",
     |byte| byte.is_ascii_alphanumeric() || byte == b'-', first |_| true

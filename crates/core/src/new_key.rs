@@ -50,6 +50,20 @@ pub struct CreationPolicy {
     pub rotation: RotationPolicy,
 }
 
+impl CreationPolicy {
+    /// What is wrong with the end of a key that is, or was, made at `created_at`; `None` if nothing is.
+    pub fn problem_of_end(self, expires_at: Option<Timestamp>, created_at: Timestamp) -> Option<String> {
+        let longest = self.max_lifetime_ms?;
+        let latest = created_at.plus_ms(longest);
+        expires_at.is_none_or(|end| end > latest).then(|| {
+            format!(
+                "the organization allows keys to live at most {}",
+                duration_words(longest)
+            )
+        })
+    }
+}
+
 /// A checked request for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
@@ -179,17 +193,8 @@ pub(crate) fn check_end(
     if expires_at.is_some_and(|end| end <= now) {
         problems.add("expires_at", "lies in the past; a key must end in the future");
     }
-    if let Some(longest) = policy.max_lifetime_ms {
-        let latest = created_at.plus_ms(longest);
-        if expires_at.is_none_or(|end| end > latest) {
-            problems.add(
-                "expires_at",
-                format!(
-                    "the organization allows keys to live at most {}",
-                    duration_words(longest)
-                ),
-            );
-        }
+    if let Some(message) = policy.problem_of_end(expires_at, created_at) {
+        problems.add("expires_at", message);
     }
 }
 

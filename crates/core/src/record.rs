@@ -104,6 +104,8 @@ pub struct Key {
     pub environment: Option<Environment>,
     /// Who made it.
     pub created_by: Actor,
+    /// Who answers for it since its creator handed it over; `None` is the creator still.
+    pub responsible: Option<PersonId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -79,6 +79,13 @@ impl SecretKind for TokenTextKind {
     const NAME: &'static str = "TokenText";
 }
 
+/// The kind of the secret in an invitation's link.
+pub enum InvitationKind {}
+
+impl SecretKind for InvitationKind {
+    const NAME: &'static str = "Invitation";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@
 //! named. It goes in chunks, each of one transaction and true when it was confirmed; if a chunk fails, what came before it stays
 //! done and is told.
 
+use std::collections::{HashMap, HashSet};
+
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
 use keyward_core::random::fill_base36;
@@ -109,7 +111,7 @@ impl Engine {
     ) -> Result<BulkPreview, EngineError> {
         self.show_organization(organization).await?;
         let now = self.now();
-        let keys = self.meant(organization, action, &filter, now).await?;
+        let keys = self.meant(organization, (action, MAX_BULK), &filter, now).await?;
         let mut drawn = [0_u8; 40];
         fill_base36(&mut SystemRandom, &mut drawn)?;
         let token = Secret::new(String::from_utf8_lossy(&drawn).into_owned());
@@ -184,18 +186,23 @@ impl Engine {
         (action, filter): (BulkAction, KeyFilter),
         items: Vec<(KeyId, i64)>,
     ) -> Result<BulkOutcome, EngineError> {
-        let meant_now = self.meant_ids(&organization, action, &filter).await?;
+        // However many there are: those that appeared since are only named.
+        let meant_now = self
+            .meant(&organization, (action, usize::MAX), &filter, self.now())
+            .await?;
+        let meant_now: HashSet<KeyId> = meant_now.into_iter().map(|key| key.record.id).collect();
         let mut outcome = BulkOutcome {
             action,
             done: Vec::new(),
             left_out: Vec::new(),
             stopped_by: None,
         };
-        let is_shown = |id: &KeyId| items.iter().any(|(shown, _)| shown == id);
-        let appeared = meant_now.iter().filter(|id| !is_shown(id));
+        let shown: HashSet<KeyId> = items.iter().map(|(id, _)| *id).collect();
+        let mut appeared: Vec<KeyId> = meant_now.difference(&shown).copied().collect();
+        appeared.sort_unstable();
         outcome
             .left_out
-            .extend(appeared.map(|id| (*id, LeftOut::Appeared)));
+            .extend(appeared.into_iter().map(|id| (id, LeftOut::Appeared)));
         let (fitting, fallen): (Vec<_>, Vec<_>) =
             items.into_iter().partition(|(id, _)| meant_now.contains(id));
         for (id, _) in fallen {
@@ -208,10 +215,13 @@ impl Engine {
             outcome.left_out.push((id, why));
         }
         for chunk in fitting.chunks(CHUNK) {
-            let versions: std::collections::HashMap<KeyId, i64> = chunk.iter().copied().collect();
+            let versions: HashMap<KeyId, i64> = chunk.iter().copied().collect();
             let ids = versions.keys().copied().collect();
             let plan = move |stored: &keyward_store::keys::StoredKey, _, now| {
                 let record = &stored.key.record;
+                if record.state.is_deleted() {
+                    return Plan::Refuse(EngineError::NotFound("secret key"));
+                }
                 if versions.get(&record.id) != Some(&record.version) {
                     return Plan::Refuse(EngineError::Stale {
                         current_version: record.version,
@@ -246,11 +256,11 @@ impl Engine {
         Ok(outcome)
     }
 
-    /// The keys that an action would do something to.
+    /// The keys that an action would do something to; more than `most` are refused.
     async fn meant(
         &self,
         organization: &OrganizationId,
-        action: BulkAction,
+        (action, most): (BulkAction, usize),
         filter: &KeyFilter,
         now: Timestamp,
     ) -> Result<Vec<Key>, EngineError> {
@@ -282,28 +292,16 @@ impl Engine {
             let count = page.len();
             after = page.last().map(|placed| placed.place.clone());
             keys.extend(page.into_iter().map(|placed| placed.key));
-            if keys.len() > MAX_BULK {
+            if keys.len() > most {
                 return Err(EngineError::Invalid(vec![keyward_core::field::FieldProblem {
                     field: "filter".to_owned(),
-                    message: format!(
-                        "means more than {MAX_BULK} keys; narrow it, and do the rest afterwards"
-                    ),
+                    message: format!("means more than {most} keys; narrow it, and do the rest afterwards"),
                 }]));
             }
             if count < CHUNK {
                 return Ok(keys);
             }
         }
-    }
-
-    async fn meant_ids(
-        &self,
-        organization: &OrganizationId,
-        action: BulkAction,
-        filter: &KeyFilter,
-    ) -> Result<std::collections::HashSet<KeyId>, EngineError> {
-        let keys = self.meant(organization, action, filter, self.now()).await?;
-        Ok(keys.into_iter().map(|key| key.record.id).collect())
     }
 }
 
@@ -349,7 +347,6 @@ impl BulkAction {
 
     fn plan(self, stored: &keyward_store::keys::StoredKey, now: Timestamp) -> Plan {
         match self {
-            Self::Delete(_) if stored.key.record.state.is_deleted() => Plan::Reached,
             Self::Delete(reason) => Plan::Change(Box::new(deletion(stored, reason, now))),
             Self::Pause => state_change(
                 stored,

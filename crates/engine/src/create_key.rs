@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::NewRows;
 use crate::once::{Attempt, FirstAttempt, Once};
+use crate::policy::confirm_creation;
 
 /// A new key with its value.
 #[derive(Debug)]
@@ -142,6 +143,7 @@ impl Engine {
             description: new.description,
             environment: new.environment,
             created_by: context.actor.clone(),
+            responsible: None,
             created_at: now,
             updated_at: now,
             tags: new.tags,
@@ -162,6 +164,7 @@ impl Engine {
     ) -> Result<Option<StoredKey>, EngineError> {
         let record = &rows.key.record;
         let mut tx = self.inner.store.begin().await?;
+        confirm_creation(&mut tx, &rows.key.created_by, record, now).await?;
         tx.insert_key(&rows.key, &rows.secret).await?;
         tx.record_key_write(record, &rows.event, self.inner.right.epoch(), now)
             .await?;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use keyward_core::audit::{Detail, Event};
 use keyward_core::decision::OrganizationState;
+use keyward_core::email::EmailAddress;
 use keyward_core::field::FieldProblems;
 use keyward_core::ids::{OrganizationId, PersonId};
+use keyward_core::organization::OrganizationSettings;
 use keyward_core::random::fill_base36;
 use keyward_core::record::check_name;
+use keyward_core::role::Role;
 use keyward_store::StoreError;
 use keyward_store::organizations::Organization;
 
@@ -15,9 +18,6 @@ use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
-
-/// Longest e-mail address (RFC 5321, 4.5.3.1.3, without the brackets).
-const MAX_EMAIL: usize = 254;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -42,8 +42,10 @@ impl Engine {
     ) -> Result<Organization, EngineError> {
         let mut problems = FieldProblems::new();
         problems.keep("name", check_name(&draft.name));
-        check_email(&mut problems, &draft.owner_email);
-        problems.finish(()).map_err(EngineError::Invalid)?;
+        let owner_email = problems.keep("owner_email", draft.owner_email.parse::<EmailAddress>());
+        let Some(owner_email) = owner_email.filter(|_| problems.is_empty()) else {
+            return Err(EngineError::Invalid(problems.into_inner()));
+        };
         let id = match draft.id {
             Some(id) => id,
             None => drawn_id()?,
@@ -56,14 +58,13 @@ impl Engine {
             name: draft.name,
             preference: serde_json::Map::new(),
             attributes: BTreeMap::new(),
+            settings: OrganizationSettings::default(),
+            deletion: None,
             last_access_at: now,
             created_at: now,
             updated_at: now,
         };
-        let person_id: PersonId = uuid::Uuid::now_v7()
-            .to_string()
-            .parse()
-            .map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))?;
+        let person_id = new_person_id()?;
         let mut tx = self.inner.store.begin().await?;
         match tx.insert_organization(&organization).await {
             Err(StoreError::AlreadyExists) => {
@@ -73,8 +74,13 @@ impl Engine {
             }
             other => other?,
         }
-        let owner = tx.person_with_email(&draft.owner_email, &person_id, now).await?;
-        tx.insert_member(&id, &owner, "owner", now).await?;
+        if tx.was_purged(&id).await? {
+            return Err(EngineError::Conflict(format!(
+                "an organization with the id `{id}` was deleted, and its id is never given again"
+            )));
+        }
+        let owner = tx.person_with_email(&owner_email, &person_id, now).await?;
+        tx.insert_member(&id, &owner, Role::Owner, now).await?;
         let event = Event {
             actor: context.actor.to_string(),
             action: "organization.create",
@@ -83,7 +89,7 @@ impl Engine {
             detail: Detail::new()
                 .fact("owner", owner.as_str())
                 .personal("name", &organization.name, &mut SystemRandom)?
-                .personal("owner_email", &draft.owner_email, &mut SystemRandom)?,
+                .personal("owner_email", owner_email.as_str(), &mut SystemRandom)?,
         };
         tx.append_audit(id.as_str(), &event, now).await?;
         tx.commit().await?;
@@ -91,18 +97,12 @@ impl Engine {
     }
 }
 
-fn check_email(problems: &mut FieldProblems, email: &str) {
-    let is_good = email.len() <= MAX_EMAIL
-        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-        && email
-            .split_once('@')
-            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    if !is_good {
-        problems.add(
-            "owner_email",
-            "must be an e-mail address such as owner@example.com",
-        );
-    }
+/// The id of a person who may be new.
+pub(crate) fn new_person_id() -> Result<PersonId, EngineError> {
+    uuid::Uuid::now_v7()
+        .to_string()
+        .parse()
+        .map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))
 }
 
 fn drawn_id() -> Result<OrganizationId, EngineError> {

@@ -1,6 +1,7 @@
 //! Why a use case did not happen, as far as callers answer differently.
 
 use keyward_core::field::FieldProblem;
+use keyward_core::invitation::InvitationOver;
 use keyward_core::random::RandomUnavailable;
 use keyward_core::refusal::Refusal;
 use keyward_store::StoreError;
@@ -33,6 +34,9 @@ pub enum EngineError {
     /// The caller may know of it, and may not do this; the text says who may.
     #[error("{0}")]
     Forbidden(String),
+    /// The invitation can't be accepted any more.
+    #[error("{0}")]
+    InvitationOver(InvitationOver),
     /// The caller's key does not allow it any more.
     #[error("the key was refused when the write was about to commit")]
     Refused(Refusal),

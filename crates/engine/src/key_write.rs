@@ -27,6 +27,7 @@ use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::once::FirstAttempt;
+use crate::policy::confirm_creation;
 use crate::sealing::{self, Seals};
 use crate::show_keys::ShownSecret;
 
@@ -350,6 +351,7 @@ impl Engine {
             if rows.secret.sealed.keyring_version != self.keyring().active() {
                 return Err(EngineError::Busy);
             }
+            confirm_creation(tx, &rows.key.created_by, &rows.key.record, now).await?;
             tx.insert_key(&rows.key, &rows.secret).await?;
             tx.record_key_write(&rows.key.record, &rows.event, self.inner.right.epoch(), now)
                 .await?;

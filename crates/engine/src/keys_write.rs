@@ -14,7 +14,7 @@ use keyward_store::keys::StoredKey;
 use crate::Engine;
 use crate::context::Context;
 use crate::error::EngineError;
-use crate::key_write::{BrokenSeals, Plan, RETRY_EVERY, Sent, Write, Written};
+use crate::key_write::{BrokenSeals, Plan, Sent, Write, Written};
 use crate::sealing::{self, Seals};
 
 /// Most keys of one transaction.
@@ -25,6 +25,13 @@ const ATTEMPT_PATIENCE: Duration = Duration::from_secs(45);
 
 /// What became of one key of a chunk.
 pub(crate) type Each = (KeyId, Result<Written, EngineError>);
+
+/// What is about to become of one key of a chunk.
+enum Planned {
+    Refused(EngineError),
+    Reached(StoredKey),
+    Changed(StoredKey),
+}
 
 /// What is decided about each key of a chunk, as it is found under its lock.
 pub(crate) type PlanEach = dyn Fn(&StoredKey, Seals, Timestamp) -> Plan + Send + Sync;
@@ -74,30 +81,34 @@ impl Engine {
             .iter()
             .map(|write| self.inner.cache.mark(write.id))
             .collect();
-        let mut sent = Vec::new();
+        let mut planned = Vec::new();
         let attempt =
-            tokio::time::timeout(ATTEMPT_PATIENCE, self.attempt_chunk(writes, plan, &mut sent)).await;
+            tokio::time::timeout(ATTEMPT_PATIENCE, self.attempt_chunk(writes, plan, &mut planned)).await;
         let attempt = attempt.unwrap_or(Err(EngineError::Unavailable(StoreError::TimedOut)));
+        let is_sent = planned
+            .iter()
+            .any(|(_, planned)| matches!(planned, Planned::Changed(_)));
         let outcome = match attempt {
-            Err(_) if !sent.is_empty() => self.settle_chunk(writes, &sent).await,
-            other => other,
+            Ok(()) => Ok(self.apply_chunk(planned)),
+            Err(_) if is_sent => match self.settle_chunk(writes, planned).await {
+                Some(settled) => settled,
+                // Still unknown: the marks stay.
+                None => return Err(EngineError::OutcomeUnknown),
+            },
+            Err(error) => Err(error),
         };
-        match outcome {
-            // Still unknown: the marks stay.
-            Err(EngineError::OutcomeUnknown) => Err(EngineError::OutcomeUnknown),
-            outcome => {
-                marks.into_iter().for_each(|mark| self.inner.cache.unmark(mark));
-                outcome
-            }
-        }
+        marks.into_iter().for_each(|mark| self.inner.cache.unmark(mark));
+        outcome
     }
 
+    /// Tries the chunk once. What it is about to commit is put into `planned` just before: an error with no change in there
+    /// means that nothing was changed.
     async fn attempt_chunk(
         &self,
         writes: &[Write<'_>],
         plan: &PlanEach,
-        sent: &mut Vec<(usize, Sent)>,
-    ) -> Result<Vec<Each>, EngineError> {
+        planned: &mut Vec<(KeyId, Planned)>,
+    ) -> Result<(), EngineError> {
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();
         let now = self.now();
@@ -110,72 +121,99 @@ impl Engine {
             });
         }
         let mut results = Vec::with_capacity(writes.len());
-        let mut about_to = Vec::new();
-        for (at, (write, found)) in writes.iter().zip(locked).enumerate() {
+        let mut has_changes = false;
+        for (write, found) in writes.iter().zip(locked) {
             let stored = match found {
                 Ok(stored) => stored,
                 Err(error) => {
-                    results.push((write.id, Err(error)));
+                    results.push((write.id, Planned::Refused(error)));
                     continue;
                 }
             };
             let seals = sealing::seals_of(&keyring, &stored);
-            let planned = match plan(&stored, seals, now) {
-                Plan::Refuse(error) => Err(error),
+            let outcome = match plan(&stored, seals, now) {
+                Plan::Refuse(error) => Planned::Refused(error),
                 _ if seals == Seals::Broken && write.broken_seals == BrokenSeals::Refuse => {
-                    Err(EngineError::SealBroken)
+                    Planned::Refused(EngineError::SealBroken)
                 }
-                Plan::Reached => Ok((stored, false)),
+                Plan::Reached => Planned::Reached(stored),
                 Plan::Change(change) => {
                     let (stored, _) = self
                         .put(&mut tx, write.context, (stored, seals), *change, now)
                         .await?;
-                    about_to.push((at, Sent::of(&stored)));
-                    Ok((stored, true))
+                    has_changes = true;
+                    Planned::Changed(stored)
                 }
             };
-            results.push((write.id, planned));
+            results.push((write.id, outcome));
         }
-        *sent = about_to;
-        if sent.is_empty() {
-            tx.rollback().await?;
+        *planned = results;
+        if has_changes {
+            Ok(tx.commit().await?)
         } else {
-            tx.commit().await?;
+            Ok(tx.rollback().await?)
         }
-        let applied = results.into_iter().map(|(id, planned)| {
-            (
-                id,
-                planned.map(|(stored, is_changed)| self.apply(stored, is_changed)),
-            )
-        });
-        Ok(applied.collect())
     }
 
-    /// After a lost answer: what was done is asked of the first key that was to be changed, because all of them were or none.
+    fn apply_chunk(&self, planned: Vec<(KeyId, Planned)>) -> Vec<Each> {
+        let applied = planned.into_iter().map(|(id, planned)| {
+            let outcome = match planned {
+                Planned::Refused(error) => Err(error),
+                Planned::Reached(stored) => Ok(self.apply(stored, false)),
+                Planned::Changed(stored) => Ok(self.apply(stored, true)),
+            };
+            (id, outcome)
+        });
+        applied.collect()
+    }
+
+    /// After a lost answer: every key that was to be changed is asked what became of it. All of them were or none, so that one
+    /// of them that can say speaks for those that somebody else has changed since. `None` if the engine stops before the
+    /// database says.
     async fn settle_chunk(
         &self,
         writes: &[Write<'_>],
-        sent: &[(usize, Sent)],
-    ) -> Result<Vec<Each>, EngineError> {
-        let mut results = Vec::with_capacity(sent.len());
-        for (at, sent) in sent {
-            let Some(write) = writes.get(*at) else { continue };
-            let Some(settled) = self.settle(write).await else {
-                return Err(EngineError::OutcomeUnknown);
+        planned: Vec<(KeyId, Planned)>,
+    ) -> Option<Result<Vec<Each>, EngineError>> {
+        let mut results = Vec::with_capacity(planned.len());
+        let mut changed_since = Vec::new();
+        let (mut was_done, mut was_undone) = (false, false);
+        for (write, (id, planned)) in writes.iter().zip(planned) {
+            let sent = match planned {
+                Planned::Refused(error) => {
+                    results.push((id, Err(error)));
+                    continue;
+                }
+                Planned::Reached(stored) => {
+                    results.push((id, Ok(self.apply(stored, false))));
+                    continue;
+                }
+                Planned::Changed(stored) => Sent::of(&stored),
             };
-            results.push((write.id, self.judge(settled, sent)));
+            let settled = self.settle(write).await?;
+            let found = settled.clone();
+            match self.judge(settled, &sent) {
+                Ok(written) => {
+                    was_done = true;
+                    results.push((id, Ok(written)));
+                }
+                Err(EngineError::Unavailable(StoreError::NotCommitted)) => was_undone = true,
+                Err(EngineError::OutcomeUnknown) => changed_since.extend(found.map(|found| (id, found))),
+                Err(error) => results.push((id, Err(error))),
+            }
             tokio::task::yield_now().await;
         }
-        let was_undone = results
-            .iter()
-            .all(|(_, outcome)| matches!(outcome, Err(EngineError::Unavailable(StoreError::NotCommitted))));
-        if was_undone {
-            tracing::warn!(
-                every_ms = RETRY_EVERY.as_millis(),
-                "a chunk of key writes did not commit"
-            );
-            return Err(EngineError::Unavailable(StoreError::NotCommitted));
-        }
-        Ok(results)
+        Some(match (was_done, was_undone) {
+            (_, true) => {
+                tracing::warn!("a chunk of key writes did not commit");
+                Err(EngineError::Unavailable(StoreError::NotCommitted))
+            }
+            (true, false) => {
+                let done = changed_since.into_iter();
+                results.extend(done.map(|(id, found)| (id, Ok(self.apply(found, true)))));
+                Ok(results)
+            }
+            (false, false) => Err(EngineError::OutcomeUnknown),
+        })
     }
 }

@@ -4,9 +4,11 @@
 //! change-feed row together, in a task that a dropped request can't cancel. It knows no HTTP, prints nothing, and reads
 //! neither a file nor an environment variable: the server hands everything in.
 
+pub mod accept_invitation;
 mod after_use;
 pub mod bulk;
 pub mod cache;
+pub mod change_role;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -14,11 +16,14 @@ pub mod create_organization;
 pub mod create_token;
 pub mod datasets;
 pub mod delete_key;
+pub mod delete_organization;
 pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
+pub mod edit_settings;
 mod error;
 pub mod explain_key;
+pub mod invitations;
 mod key_write;
 mod keys_write;
 pub mod last_use;
@@ -32,7 +37,9 @@ pub mod organization_cell;
 mod organization_write;
 pub mod permit;
 mod policy;
+pub mod purge_organization;
 mod rates;
+pub mod remove_member;
 pub mod replace_key;
 pub mod restore;
 pub mod resume_key;
@@ -43,6 +50,7 @@ mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
+mod standing;
 pub mod stop_keys;
 pub mod stop_organization;
 pub mod tend_keys;
@@ -105,6 +113,8 @@ struct Inner {
     sealing: tokio::sync::RwLock<()>,
     /// Held while the keyring is rotated.
     rotating: tokio::sync::Mutex<()>,
+    /// Held while organizations are purged.
+    purging: tokio::sync::Mutex<()>,
     clock: SharedClock,
     prefix: Prefix,
     cache: Arc<VerificationCache>,
@@ -202,6 +212,7 @@ impl Engine {
             keyring: RwLock::new(Arc::new(keyring)),
             sealing: tokio::sync::RwLock::new(()),
             rotating: tokio::sync::Mutex::new(()),
+            purging: tokio::sync::Mutex::new(()),
             clock,
             prefix,
             cache,
@@ -220,6 +231,8 @@ impl Engine {
         let inner = Arc::new(inner);
         let writing = last_use::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(writing);
+        let purging = purge_organization::keep_purging(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(purging);
         Ok(Self { inner })
     }
 

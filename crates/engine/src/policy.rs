@@ -1,8 +1,12 @@
 //! What an organization prescribes for its keys, read when a key is made or edited.
 
 use keyward_core::edit_key::Pickers;
+use keyward_core::field::FieldProblem;
 use keyward_core::ids::OrganizationId;
 use keyward_core::new_key::CreationPolicy;
+use keyward_core::record::{Actor, KeyRecord};
+use keyward_core::time::Timestamp;
+use keyward_store::Tx;
 
 use crate::Engine;
 use crate::error::EngineError;
@@ -16,8 +20,8 @@ impl Engine {
         &self,
         organization: &OrganizationId,
     ) -> Result<CreationPolicy, EngineError> {
-        self.show_organization(organization).await?;
-        Ok(CreationPolicy::default())
+        let organization = self.show_organization(organization).await?;
+        Ok(organization.settings.creation_policy())
     }
 
     /// Whether the organization shows the pickers of scopes and level.
@@ -25,7 +29,40 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotFound`].
     pub(crate) async fn pickers(&self, organization: &OrganizationId) -> Result<Pickers, EngineError> {
-        self.show_organization(organization).await?;
-        Ok(Pickers::Shown)
+        Ok(self.show_organization(organization).await?.settings.pickers())
+    }
+}
+
+/// Makes sure, in the transaction that makes a key, that it may be made: the policy may have changed since it was read, and
+/// whoever makes the key may have been removed. A person stays a member until the transaction ends, so that no key of
+/// somebody who was removed appears after the removal.
+///
+/// # Errors
+/// [`EngineError::NotFound`], [`EngineError::Invalid`], [`EngineError::Conflict`] for a deleted organization.
+pub(crate) async fn confirm_creation(
+    tx: &mut Tx,
+    actor: &Actor,
+    record: &KeyRecord,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let id = &record.organization_id;
+    if let Actor::Person(person) = actor {
+        let role = tx.lock_member(id, person).await?;
+        role.ok_or(EngineError::NotFound("organization"))?;
+    }
+    let found = tx.find_organization(id).await?;
+    let organization = found.ok_or(EngineError::NotFound("organization"))?;
+    if organization.deletion.is_some() {
+        return Err(EngineError::Conflict(
+            "the organization is deleted; restore it before you make keys".to_owned(),
+        ));
+    }
+    let policy = organization.settings.creation_policy();
+    match policy.problem_of_end(record.conditions.expires_at, now) {
+        None => Ok(()),
+        Some(message) => Err(EngineError::Invalid(vec![FieldProblem {
+            field: "expires_at".to_owned(),
+            message,
+        }])),
     }
 }

@@ -18,6 +18,7 @@ use tokio::io::AsyncBufReadExt;
 
 use crate::clock::SystemRandom;
 use crate::context::Context;
+use crate::delete_organization::RESTORABLE_MS;
 use crate::error::EngineError;
 use crate::sealing;
 use crate::{Engine, KEYRING_CHECK, KEYRING_ID, check_text, missing_version};
@@ -67,7 +68,10 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     let epoch = tx.raise_epoch().await?;
     let mut held = 0;
     let mut ended_tokens = 0;
+    let mut postponed_purges = 0;
     if old_state == OldState::Hold {
+        // Whoever restores the past may do so to have an organization back that was purged since.
+        postponed_purges = tx.postpone_purges(now.plus_ms(RESTORABLE_MS)).await?;
         ended_tokens = end_tokens(&mut tx, keyring, context, now).await?;
         let mut after = String::new();
         loop {
@@ -88,6 +92,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
         detail: Detail::new()
             .fact("rows", copied.rows)
             .fact("held", held)
+            .fact("postponed_purges", postponed_purges)
             .fact("ended_tokens", ended_tokens)
             .fact("old_state_accepted", old_state == OldState::Accept),
     };

@@ -53,14 +53,18 @@ impl Engine {
         filter: KeyFilter,
     ) -> Result<Stopped, EngineError> {
         self.audit_stop(&context, &organization, &filter).await?;
-        let filter = KeyFilter {
-            states: vec![ShownState::Active],
-            ..filter
-        };
         let mut stopped = Stopped {
             paused: Vec::new(),
             broken: Vec::new(),
             stopped_by: None,
+        };
+        // Only what is active can be paused: a filter that means other states alone means nothing here, and not everything.
+        if !filter.states.is_empty() && !filter.states.contains(&ShownState::Active) {
+            return Ok(stopped);
+        }
+        let filter = KeyFilter {
+            states: vec![ShownState::Active],
+            ..filter
         };
         // Those who come while it runs are found, too: keys are gone through in the order of their creation.
         let mut after: Option<Place> = None;

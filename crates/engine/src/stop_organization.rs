@@ -52,6 +52,11 @@ impl Engine {
     ) -> Result<OrganizationWritten, EngineError> {
         self.write_organization(context, id, move |found, _| {
             let state = change(found.state);
+            if found.deletion.is_some() && !state.is_stopped() {
+                return Err(EngineError::Conflict(
+                    "the organization is deleted; restore it before you resume it".to_owned(),
+                ));
+            }
             if state == found.state {
                 return Ok(OrganizationPlan::Reached);
             }

@@ -12,6 +12,7 @@ use keyward_api::moment;
 use keyward_api::problem::{CONTENT_TYPE, ProblemDocument, RequestCode};
 use keyward_core::field::FieldProblem;
 use keyward_core::ids::{OrganizationId, RequestId};
+use keyward_core::invitation::InvitationOver;
 use keyward_core::management_refusal::{ManagementCode, ManagementRefusal};
 use keyward_core::mask::mask_keys;
 use keyward_core::refusal::{Code, Refusal};
@@ -345,6 +346,15 @@ impl From<EngineError> for Problem {
                 "this Idempotency-Key was sent with another request; nothing was changed",
             ),
             EngineError::Forbidden(why) => Self::new(RequestCode::Forbidden, why),
+            EngineError::InvitationOver(over) => {
+                let code = match over {
+                    InvitationOver::Expired => RequestCode::InvitationExpired,
+                    InvitationOver::Accepted => RequestCode::InvitationUsed,
+                    InvitationOver::Revoked => RequestCode::InvitationRevoked,
+                    InvitationOver::Replaced => RequestCode::InvitationReplaced,
+                };
+                Self::new(code, over.to_string())
+            }
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::OutcomeUnknown => kept(Self::new(
                 RequestCode::OutcomeUnknown,

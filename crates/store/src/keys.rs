@@ -8,7 +8,7 @@ use keyward_core::access::{Access, Permission};
 use keyward_core::condition::Conditions;
 use keyward_core::decision::OrganizationState;
 use keyward_core::environment::Environment;
-use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::ids::{KeyId, OrganizationId, PersonId};
 use keyward_core::key_filter::search_text;
 use keyward_core::level::PermissionLevel;
 use keyward_core::record::{Actor, Key, KeyRecord};
@@ -25,7 +25,7 @@ use crate::error::StoreError;
 
 pub(crate) const COLUMNS: &str = "k.id, k.organization_id, k.version, k.state, k.state_reason, k.deleted_at, k.scopes, k.level, \
     k.rules, k.conditions, k.name, k.description, k.environment, k.created_by, k.created_at, k.updated_at, \
-    k.tags, k.rotate_every_ms, k.rotated_at, o.version AS organization_version, \
+    k.tags, k.responsible, k.rotate_every_ms, k.rotated_at, o.version AS organization_version, \
     o.state AS organization_state, s.number, s.life, s.valid_until, s.grace_ms, s.keyring_version, \
     s.sealed, s.hint, s.created_at AS secret_created_at, s.ended_at, \
     EXISTS (SELECT 1 FROM secret e WHERE e.key_id = k.id AND e.life = 'ended') AS has_ended_secrets";
@@ -49,7 +49,7 @@ const UPDATE_SECRET: &str = "UPDATE secret SET life = $3, valid_until = $4, grac
     sealed = $7, ended_at = $8 WHERE key_id = $1 AND number = $2";
 const MAKE_READABLE: &str = "UPDATE secret_key SET state = 'paused', state_reason = 'requested', deleted_at = NULL, \
     scopes = 1, level = 'read_only', rules = '[]', conditions = $3, name = 'unreadable', environment = NULL, \
-    created_by = 'system', tags = '[]', search = 'unreadable', expires_at = NULL WHERE organization_id = $1 AND id = $2";
+    created_by = 'system', tags = '[]', search = 'unreadable', expires_at = NULL, responsible = NULL WHERE organization_id = $1 AND id = $2";
 const WIPE_SECRETS: &str = "UPDATE secret SET life = 'current', valid_until = NULL, grace_ms = NULL, keyring_version = $2, sealed = $3 \
     WHERE key_id = $1";
 const REMOVE_SECRET: &str = "DELETE FROM secret WHERE key_id = $1 AND number = $2";
@@ -62,6 +62,11 @@ const LIST_SEALED_OTHERWISE: &str = "SELECT DISTINCT k.organization_id, k.id FRO
 const KEYRING_VERSIONS: &str = "SELECT MIN(lowest), MAX(highest) FROM (\
     SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM secret UNION ALL \
     SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM management_token) AS sealed";
+/// Living keys of a person: those that they answer for, because they made them or because they were handed to them.
+const OF_PERSON: &str = "k.organization_id = $1 AND k.state <> 'deleted' \
+    AND (k.responsible = $2 OR (k.responsible IS NULL AND k.created_by = $3))";
+const SET_RESPONSIBLE: &str =
+    "UPDATE secret_key SET responsible = $3, updated_at = $4 WHERE organization_id = $1 AND id = $2";
 
 /// A secret as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +122,7 @@ pub(crate) struct KeyRow {
     rotate_every_ms: Option<i64>,
     rotated_at: Option<i64>,
     organization_version: i64,
+    responsible: Option<String>,
     organization_state: String,
     number: Option<i64>,
     life: Option<String>,
@@ -201,6 +207,42 @@ impl Store {
         rows.into_iter()
             .map(|row| group(vec![row]).map(|stored| stored.key))
             .collect()
+    }
+
+    /// Living keys that a person answers for, after an id, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_keys_of_person(
+        &self,
+        organization: &OrganizationId,
+        person: &PersonId,
+        limit: i64,
+    ) -> Result<Vec<Key>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} {SOURCE} AND s.life = 'current' WHERE {OF_PERSON} ORDER BY k.id LIMIT $4"
+        );
+        let rows = on_read!(self, on => sqlx::query_as::<_, KeyRow>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(person.as_str()).bind(creator(person)).bind(limit).fetch_all(on).await)?;
+        rows.into_iter()
+            .map(|row| group(vec![row]).map(|stored| stored.key))
+            .collect()
+    }
+
+    /// How many living keys a person answers for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_keys_of_person(
+        &self,
+        organization: &OrganizationId,
+        person: &PersonId,
+    ) -> Result<i64, StoreError> {
+        let sql = format!("SELECT COUNT(*) FROM secret_key k WHERE {OF_PERSON}");
+        Ok(
+            on_read!(self, on => sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(person.as_str()).bind(creator(person)).fetch_one(on).await)?,
+        )
     }
 
     /// The organization that a key belongs to, for an operator who knows only the key's id.
@@ -320,6 +362,64 @@ impl Tx {
         let rows = in_tx!(self, on => sqlx::query_as::<_, (String, String)>(LIST_BY_STATE)
             .bind(state).bind("").bind(after).bind(limit).fetch_all(on).await)?;
         rows.into_iter().map(id_pair).collect()
+    }
+
+    /// How many living keys a person answers for, as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_keys_of_person(
+        &mut self,
+        organization: &OrganizationId,
+        person: &PersonId,
+    ) -> Result<i64, StoreError> {
+        let sql = format!("SELECT COUNT(*) FROM secret_key k WHERE {OF_PERSON}");
+        Ok(
+            in_tx!(self, on => sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(person.as_str()).bind(creator(person)).fetch_one(on).await)?,
+        )
+    }
+
+    /// Ids of living keys that a person answers for, as this transaction sees them; of rows that can't be read as well.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_key_ids_of_person(
+        &mut self,
+        organization: &OrganizationId,
+        person: &PersonId,
+        limit: i64,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        let sql = format!("SELECT k.id FROM secret_key k WHERE {OF_PERSON} ORDER BY k.id LIMIT $4");
+        let ids = in_tx!(self, on => sqlx::query_scalar::<_, String>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(person.as_str()).bind(creator(person)).bind(limit).fetch_all(on).await)?;
+        ids.into_iter().map(|id| readable(id.parse(), "key id")).collect()
+    }
+
+    /// Hands a key over to a person. It decides nothing about the key, so that version and seals stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if the key is not there although its row was locked.
+    pub async fn set_responsible(
+        &mut self,
+        organization: &OrganizationId,
+        id: KeyId,
+        person: &PersonId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let changed = in_tx!(self, on => sqlx::query(SET_RESPONSIBLE)
+            .bind(organization.as_str())
+            .bind(id.as_str())
+            .bind(person.as_str())
+            .bind(now.as_unix_ms())
+            .execute(on)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::Unreadable { what: "locked key" })
+        }
     }
 
     /// Inserts a key with its first secret.
@@ -488,6 +588,10 @@ impl Tx {
     }
 }
 
+fn creator(person: &PersonId) -> String {
+    Actor::Person(person.clone()).to_string()
+}
+
 fn live_sql() -> String {
     format!("SELECT {COLUMNS} {SOURCE} AND s.life <> 'ended' WHERE k.id = $1 ORDER BY s.number DESC")
 }
@@ -561,6 +665,10 @@ fn key_of(row: KeyRow, hint: String) -> Result<Key, StoreError> {
         description: row.description,
         environment,
         created_by: readable(row.created_by.parse::<Actor>(), "creator")?,
+        responsible: row
+            .responsible
+            .map(|person| readable(person.parse(), "responsible person"))
+            .transpose()?,
         created_at: Timestamp::from_unix_ms(row.created_at),
         updated_at: Timestamp::from_unix_ms(row.updated_at),
         tags: readable(serde_json::from_str::<Tags>(&row.tags), "tags")?,

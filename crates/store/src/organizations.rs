@@ -1,33 +1,30 @@
-//! Organizations and the people who belong to them.
+//! Organizations: their names, settings and states, and the end that is under way of some. Their people are in
+//! [`crate::members`].
 
 use std::collections::BTreeMap;
 
 use keyward_core::decision::OrganizationState;
-use keyward_core::ids::{OrganizationId, PersonId};
-use keyward_core::role::Role;
+use keyward_core::ids::OrganizationId;
+use keyward_core::organization::OrganizationSettings;
+use keyward_core::record::Actor;
 use keyward_core::time::Timestamp;
 
 use crate::backend::{Store, Tx, TxInner};
 use crate::error::StoreError;
 
-const COLUMNS: &str =
-    "id, version, state, name, preference, attributes, last_access_at, created_at, updated_at";
+const COLUMNS: &str = "id, version, state, name, preference, attributes, settings, last_access_at, created_at, \
+    updated_at, deleted_by, deleted_at, purge_at, purge_begun_at";
 const INSERT: &str = "INSERT INTO organization \
-    (id, version, state, name, preference, attributes, last_access_at, created_at, updated_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    (id, version, state, name, preference, attributes, settings, last_access_at, created_at, updated_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3, name = $4, preference = $5, \
-    attributes = $6, last_access_at = $7, updated_at = $8 WHERE id = $1 AND version = $2";
+    attributes = $6, settings = $7, last_access_at = $8, updated_at = $9, deleted_by = $10, deleted_at = $11, \
+    purge_at = $12, purge_begun_at = $13 WHERE id = $1 AND version = $2";
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
-const LIST_MEMBERS: &str = "SELECT m.person_id, p.email, m.role, m.created_at FROM membership m \
-    JOIN person p ON p.id = m.person_id WHERE m.organization_id = $1 ORDER BY m.person_id LIMIT $2";
-const FIND_MEMBERS: &str = "SELECT m.organization_id, m.person_id, m.role FROM membership m \
-    JOIN person p ON p.id = m.person_id WHERE (m.organization_id = $1 OR $1 = '') AND (p.id = $2 OR p.email = $2 \
-    OR p.email = $3) ORDER BY m.organization_id LIMIT $4";
-const FIND_PERSON: &str = "SELECT id FROM person WHERE email = $1";
-const INSERT_PERSON: &str =
-    "INSERT INTO person (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING";
-const INSERT_MEMBERSHIP: &str =
-    "INSERT INTO membership (organization_id, person_id, role, created_at) VALUES ($1, $2, $3, $4)";
+const LIST_DUE_PURGES: &str =
+    "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
+const POSTPONE_PURGES: &str =
+    "UPDATE organization SET purge_at = $1 WHERE purge_at < $1 AND purge_begun_at IS NULL";
 
 /// An organization as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +41,10 @@ pub struct Organization {
     pub preference: serde_json::Map<String, serde_json::Value>,
     /// Attributes of the resource API's clients.
     pub attributes: BTreeMap<String, String>,
+    /// What it prescribes for itself.
+    pub settings: OrganizationSettings,
+    /// Its end, if that is under way.
+    pub deletion: Option<OrganizationDeletion>,
     /// What a client last reported as its access.
     pub last_access_at: Timestamp,
     /// When it was made.
@@ -52,28 +53,17 @@ pub struct Organization {
     pub updated_at: Timestamp,
 }
 
-/// One person's place in one organization.
+/// The end of an organization that was deleted and is not purged yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Membership {
-    /// Where.
-    pub organization_id: OrganizationId,
-    /// Who.
-    pub person_id: PersonId,
-    /// As what.
-    pub role: Role,
-}
-
-/// A member of an organization.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub person_id: PersonId,
-    /// Their address.
-    pub email: String,
-    /// `owner`, `admin` or `member`.
-    pub role: String,
-    /// Since when.
-    pub created_at: Timestamp,
+pub struct OrganizationDeletion {
+    /// Who deleted it.
+    pub deleted_by: Actor,
+    /// When.
+    pub deleted_at: Timestamp,
+    /// From when on it is purged, and can't be restored.
+    pub purge_at: Timestamp,
+    /// When purging it began; then it can't be restored, whatever a clock says.
+    pub purge_begun_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -84,15 +74,30 @@ struct Row {
     name: String,
     preference: String,
     attributes: String,
+    settings: String,
     last_access_at: i64,
     created_at: i64,
     updated_at: i64,
+    deleted_by: Option<String>,
+    deleted_at: Option<i64>,
+    purge_at: Option<i64>,
+    purge_begun_at: Option<i64>,
 }
 
 impl TryFrom<Row> for Organization {
     type Error = StoreError;
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let unreadable = || StoreError::Unreadable { what: "organization" };
+        let deletion = match (row.deleted_by, row.deleted_at, row.purge_at) {
+            (Some(by), Some(at), Some(purge_at)) => Some(OrganizationDeletion {
+                deleted_by: by.parse().map_err(|_| unreadable())?,
+                deleted_at: Timestamp::from_unix_ms(at),
+                purge_at: Timestamp::from_unix_ms(purge_at),
+                purge_begun_at: row.purge_begun_at.map(Timestamp::from_unix_ms),
+            }),
+            (None, None, None) => None,
+            _ => return Err(unreadable()),
+        };
         Ok(Self {
             id: row.id.parse().map_err(|_| unreadable())?,
             version: row.version,
@@ -100,6 +105,8 @@ impl TryFrom<Row> for Organization {
             name: row.name,
             preference: serde_json::from_str(&row.preference).map_err(|_| unreadable())?,
             attributes: serde_json::from_str(&row.attributes).map_err(|_| unreadable())?,
+            settings: serde_json::from_str(&row.settings).map_err(|_| unreadable())?,
+            deletion,
             last_access_at: Timestamp::from_unix_ms(row.last_access_at),
             created_at: Timestamp::from_unix_ms(row.created_at),
             updated_at: Timestamp::from_unix_ms(row.updated_at),
@@ -130,53 +137,21 @@ impl Store {
         rows.into_iter().map(Organization::try_from).collect()
     }
 
-    /// Members of an organization.
+    /// Ids of organizations whose time to be purged has come, the longest due first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn list_members(
+    pub async fn list_due_purges(
         &self,
-        organization: &OrganizationId,
+        now: Timestamp,
         limit: i64,
-    ) -> Result<Vec<Member>, StoreError> {
-        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, String, i64)>(LIST_MEMBERS)
-            .bind(organization.as_str()).bind(limit).fetch_all(on).await)?;
-        rows.into_iter()
-            .map(|(person_id, email, role, created_at)| {
-                Ok(Member {
-                    person_id: person_id
-                        .parse()
-                        .map_err(|_| StoreError::Unreadable { what: "member" })?,
-                    email,
-                    role,
-                    created_at: Timestamp::from_unix_ms(created_at),
-                })
-            })
-            .collect()
-    }
-}
-
-impl Store {
-    /// The memberships of whoever has this id or e-mail address: of one organization, or of all (at most `limit`).
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn find_memberships(
-        &self,
-        organization: Option<&OrganizationId>,
-        person: &str,
-        limit: i64,
-    ) -> Result<Vec<Membership>, StoreError> {
-        let organization = organization.map_or("", OrganizationId::as_str);
-        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, String)>(FIND_MEMBERS)
-            .bind(organization).bind(person).bind(person.to_lowercase()).bind(limit).fetch_all(on).await)?;
-        let unreadable = || StoreError::Unreadable { what: "membership" };
-        rows.into_iter()
-            .map(|(organization, person, role)| {
-                Ok(Membership {
-                    organization_id: organization.parse().map_err(|_| unreadable())?,
-                    person_id: person.parse().map_err(|_| unreadable())?,
-                    role: Role::from_name(&role).ok_or_else(unreadable)?,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        let ids = on_read!(self, on => sqlx::query_scalar::<_, String>(LIST_DUE_PURGES)
+            .bind(now.as_unix_ms()).bind(limit).fetch_all(on).await)?;
+        ids.into_iter()
+            .map(|id| {
+                id.parse().map_err(|_| StoreError::Unreadable {
+                    what: "organization id",
                 })
             })
             .collect()
@@ -196,6 +171,7 @@ impl Tx {
             .bind(&organization.name)
             .bind(preference_json(organization))
             .bind(attributes_json(organization))
+            .bind(settings_json(organization))
             .bind(organization.last_access_at.as_unix_ms())
             .bind(organization.created_at.as_unix_ms())
             .bind(organization.updated_at.as_unix_ms())
@@ -203,6 +179,20 @@ impl Tx {
             .await
             .map(drop))?;
         Ok(())
+    }
+
+    /// One organization as this transaction sees it, not locked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_organization(
+        &mut self,
+        id: &OrganizationId,
+    ) -> Result<Option<Organization>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM organization WHERE id = $1");
+        let row = in_tx!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
+            .bind(id.as_str()).fetch_optional(on).await)?;
+        row.map(Organization::try_from).transpose()
     }
 
     /// One organization, its row locked until the transaction ends.
@@ -217,6 +207,15 @@ impl Tx {
         let row = in_tx!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
             .bind(id.as_str()).fetch_optional(on).await)?;
         row.map(Organization::try_from).transpose()
+    }
+
+    /// Moves every purge that would come before `until`; how many. For the operator: no organization is bound.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn postpone_purges(&mut self, until: Timestamp) -> Result<u64, StoreError> {
+        Ok(in_tx!(self, on => sqlx::query(POSTPONE_PURGES)
+            .bind(until.as_unix_ms()).execute(on).await.map(|done| done.rows_affected()))?)
     }
 
     /// Version and state of an organization, which stay so until this transaction ends: what a write of the resource API
@@ -257,6 +256,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Unreadable`] if it was not at that version although its row was locked.
     pub async fn update_organization(&mut self, organization: &Organization) -> Result<(), StoreError> {
+        let deletion = organization.deletion.as_ref();
         let changed = in_tx!(self, on => sqlx::query(UPDATE)
             .bind(organization.id.as_str())
             .bind(organization.version)
@@ -264,8 +264,13 @@ impl Tx {
             .bind(&organization.name)
             .bind(preference_json(organization))
             .bind(attributes_json(organization))
+            .bind(settings_json(organization))
             .bind(organization.last_access_at.as_unix_ms())
             .bind(organization.updated_at.as_unix_ms())
+            .bind(deletion.map(|deletion| deletion.deleted_by.to_string()))
+            .bind(deletion.map(|deletion| deletion.deleted_at.as_unix_ms()))
+            .bind(deletion.map(|deletion| deletion.purge_at.as_unix_ms()))
+            .bind(deletion.and_then(|deletion| deletion.purge_begun_at).map(Timestamp::as_unix_ms))
             .execute(on)
             .await
             .map(|done| done.rows_affected()))?;
@@ -277,46 +282,6 @@ impl Tx {
             })
         }
     }
-
-    /// The person with this address, made now if there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn person_with_email(
-        &mut self,
-        email: &str,
-        id_if_new: &PersonId,
-        now: Timestamp,
-    ) -> Result<PersonId, StoreError> {
-        // Inserted first: two transactions that make the same person at once then wait for each other, not fail.
-        in_tx!(self, on => sqlx::query(INSERT_PERSON)
-            .bind(id_if_new.as_str()).bind(email).bind(now.as_unix_ms()).execute(on).await.map(drop))?;
-        let id =
-            in_tx!(self, on => sqlx::query_scalar::<_, String>(FIND_PERSON).bind(email).fetch_one(on).await)?;
-        id.parse().map_err(|_| StoreError::Unreadable { what: "person" })
-    }
-
-    /// Makes a person a member.
-    ///
-    /// # Errors
-    /// [`StoreError::AlreadyExists`] if they are one.
-    pub async fn insert_member(
-        &mut self,
-        organization: &OrganizationId,
-        person: &PersonId,
-        role: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        in_tx!(self, on => sqlx::query(INSERT_MEMBERSHIP)
-            .bind(organization.as_str())
-            .bind(person.as_str())
-            .bind(role)
-            .bind(now.as_unix_ms())
-            .execute(on)
-            .await
-            .map(drop))?;
-        Ok(())
-    }
 }
 
 fn preference_json(organization: &Organization) -> String {
@@ -325,4 +290,9 @@ fn preference_json(organization: &Organization) -> String {
 
 fn attributes_json(organization: &Organization) -> String {
     serde_json::to_string(&organization.attributes).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn settings_json(organization: &Organization) -> String {
+    // Never `{}`, which would read as settings that nobody made.
+    serde_json::to_string(&organization.settings).unwrap_or_else(|_| "unwritable".to_owned())
 }

@@ -73,6 +73,7 @@ pub(crate) fn key() -> Key {
         description: String::new(),
         environment: None,
         created_by: Actor::LocalAdministrator,
+        responsible: None,
         created_at,
         updated_at: created_at,
         tags: Tags::NONE,

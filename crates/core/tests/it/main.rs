@@ -21,6 +21,7 @@ mod management_token;
 mod mask;
 mod narrowing;
 mod new_key;
+mod organization;
 mod plain;
 mod random;
 mod rate;

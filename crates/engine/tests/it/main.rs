@@ -8,16 +8,22 @@
 )]
 
 mod cache;
+mod change_role;
 mod create_key;
 mod datasets;
 mod delete_key;
+mod delete_organization;
 mod edit_key;
+mod edit_settings;
+mod invitations;
 mod last_use;
 mod lost_answers;
 mod once;
 mod organization_cell;
+mod people;
 mod races;
 mod rates;
+mod remove_member;
 mod replace_key;
 mod restore;
 mod right;

@@ -97,7 +97,7 @@ async fn show(grant: Grant, call: ManagementCall) -> Result<Response, Problem> {
         let members = members.into_iter().map(|member| MemberView {
             person_id: member.person_id.to_string(),
             email: member.email,
-            role: member.role,
+            role: member.role.name().to_owned(),
         });
         shown.members = Some(members.collect());
     }

@@ -17,7 +17,7 @@ use keyward_core::refusal::Refusal;
 use keyward_core::role::Role;
 use keyward_engine::create_token::TokenCeiling;
 use keyward_engine::verify_token::VerifiedToken;
-use keyward_store::organizations::Membership;
+use keyward_store::members::Membership;
 
 use super::Door;
 use super::endpoint::Demand;

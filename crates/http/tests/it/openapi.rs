@@ -111,7 +111,8 @@ async fn the_fields_of_every_body_are_those_that_are_read() {
     let app = TestApp::new().await;
     let id = app.key().await.key.record.id;
     let document = document();
-    let admin = app.admin();
+    // An edit asks for a version before it reads a body.
+    let admin = app.admin().with("if-match", "*");
     for row in route_table() {
         let operation = &document["paths"][row.path][row.method.as_str().to_lowercase()];
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
@@ -130,7 +131,9 @@ async fn the_fields_of_every_body_are_those_that_are_read() {
             let unknown: Vec<&String> = refused
                 .1
                 .iter()
-                .filter(|(_, message)| message.contains("is no field of this request"))
+                .filter(|(field, message)| {
+                    names.contains(field) && message.contains("is no field of this request")
+                })
                 .map(|(field, _)| field)
                 .collect();
             assert!(

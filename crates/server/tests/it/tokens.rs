@@ -106,8 +106,8 @@ fn the_command_line_manages_another_machine_s_server_with_a_token() {
     let file = file.to_str().expect("a plain path").to_owned();
     let by_file = Installation::new(PROGRAM);
     let server = ["--server", snippet.endpoint.as_str()];
-    let listed = by_file.cli(&[&["keys", "list", "--token-file", &file][..], &server].concat());
-    says(&succeed(&listed), &["Quick start"]);
+    let listed = by_file.cli(&[&["keys", "list", "--all", "--token-file", &file][..], &server].concat());
+    says(&succeed(&listed), &["From afar"]);
     says(
         &refused(&by_file.cli(&[&["keys", "list"][..], &server].concat()), 1),
         &["KEYWARD_TOKEN", "--token-file"],

@@ -26,10 +26,10 @@ async fn filled(kind: Kind) -> (Place, Store) {
             .unwrap();
     }
     let person = tx
-        .person_with_email("ö@example.com", &"p-1".parse().unwrap(), START)
+        .person_with_email(&"ö@example.com".parse().unwrap(), &"p-1".parse().unwrap(), START)
         .await
         .unwrap();
-    tx.insert_member(&organization_id, &person, "owner", START)
+    tx.insert_member(&organization_id, &person, keyward_core::role::Role::Owner, START)
         .await
         .unwrap();
     tx.insert_dataset(&dataset(&organization_id, "d-1"))

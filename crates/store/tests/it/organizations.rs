@@ -47,7 +47,10 @@ async fn one_person_is_made_once_even_at_once(kind: Kind) {
         tokio::spawn(async move {
             let mut tx = store.begin().await.unwrap();
             let own = format!("person-{number}").parse().unwrap();
-            let person = tx.person_with_email("a@example.com", &own, START).await.unwrap();
+            let person = tx
+                .person_with_email(&"a@example.com".parse().unwrap(), &own, START)
+                .await
+                .unwrap();
             tx.commit().await.unwrap();
             person
         })
@@ -60,13 +63,18 @@ async fn one_person_is_made_once_even_at_once(kind: Kind) {
     assert_eq!(people.len(), 1);
 
     let mut tx = store.begin().await.unwrap();
-    tx.insert_member(&organization_id(), &people[0], "owner", START)
-        .await
-        .unwrap();
+    tx.insert_member(
+        &organization_id(),
+        &people[0],
+        keyward_core::role::Role::Owner,
+        START,
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
-    let members = store.list_members(&organization_id(), 10).await.unwrap();
+    let members = store.list_members(&organization_id(), "", 10).await.unwrap();
     assert_eq!(
-        (members[0].email.as_str(), members[0].role.as_str()),
+        (members[0].email.as_str(), members[0].role.name()),
         ("a@example.com", "owner")
     );
 }

@@ -8,6 +8,7 @@ use keyward_core::condition::Conditions;
 use keyward_core::decision::OrganizationState;
 use keyward_core::environment::Environment;
 use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::organization::OrganizationSettings;
 use keyward_core::record::{Actor, Key, KeyRecord};
 use keyward_core::rule::Rule;
 use keyward_core::scope::ScopeSet;
@@ -32,6 +33,8 @@ pub(crate) fn organization(id: &str) -> Organization {
         name: format!("Näme of {id} 🦀"),
         preference: serde_json::Map::from_iter([("a".to_owned(), serde_json::json!(true))]),
         attributes: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+        settings: OrganizationSettings::default(),
+        deletion: None,
         last_access_at: START,
         created_at: START,
         updated_at: START.plus_ms(1),
@@ -77,6 +80,7 @@ pub(crate) fn key(organization: &OrganizationId, number: u32) -> (Key, StoredSec
         description: "two\nlines".to_owned(),
         environment: Some(Environment::CiCd),
         created_by: Actor::LocalAdministrator,
+        responsible: None,
         created_at: START,
         updated_at: START,
         tags: Tags::NONE,

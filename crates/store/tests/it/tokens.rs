@@ -132,13 +132,18 @@ async fn a_member_is_found_by_id_or_address_in_one_organization_or_all(kind: Kin
     for id in ["org-1", "org-2", "org-3"] {
         tx.insert_organization(&organization(id)).await.unwrap();
     }
-    tx.person_with_email("ada@example.com", &person, START)
+    tx.person_with_email(&"ada@example.com".parse().unwrap(), &person, START)
         .await
         .unwrap();
     for (id, role) in [("org-1", "owner"), ("org-2", "member")] {
-        tx.insert_member(&id.parse().unwrap(), &person, role, START)
-            .await
-            .unwrap();
+        tx.insert_member(
+            &id.parse().unwrap(),
+            &person,
+            keyward_core::role::Role::from_name(role).unwrap(),
+            START,
+        )
+        .await
+        .unwrap();
     }
     tx.commit().await.unwrap();
     for name in ["p-1", "ada@example.com", "Ada@Example.com"] {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use keyward_core::decision::OrganizationState;
 use keyward_core::ids::DatasetId;
 use keyward_http::site::Site;
-use keyward_store::organizations::{self, Member};
+use keyward_store::members::Member;
+use keyward_store::organizations;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -83,7 +84,7 @@ impl Organization {
     ) -> Self {
         let users = members.into_iter().map(|member| {
             let user = User {
-                workspace_role: member.role,
+                workspace_role: member.role.name().to_owned(),
                 datasets: Empty {},
             };
             (member.person_id.to_string(), user)
@@ -117,7 +118,7 @@ impl Collaborator {
         Self {
             user_id: member.person_id.to_string(),
             email: member.email,
-            workspace_role: member.role,
+            workspace_role: member.role.name().to_owned(),
         }
     }
 }

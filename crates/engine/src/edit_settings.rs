@@ -1,0 +1,160 @@
+//! Edit an organization's settings and display name, as those who manage it do.
+//!
+//! A setting never widens a key and never changes one that is there: a longest life binds keys that are made or edited
+//! from then on. What clients of the resource API change is in [`crate::edit_organization`]; stopping and locking decide
+//! about keys and go another way.
+
+use std::collections::BTreeMap;
+
+use keyward_core::audit::{Detail, Event};
+use keyward_core::contact::SecurityContact;
+use keyward_core::environment::Environment;
+use keyward_core::field::FieldProblems;
+use keyward_core::ids::OrganizationId;
+use keyward_core::organization::{OrganizationSettings, RotationRule};
+use keyward_core::record::check_name;
+use keyward_store::organizations::Organization;
+use serde_json::{Value, json};
+
+use crate::Engine;
+use crate::clock::SystemRandom;
+use crate::context::Context;
+use crate::error::EngineError;
+use crate::standing::{acting_role, require_manager};
+
+/// What is to be changed; absent fields stay, and those that are there take the place of what was.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SettingsEdit {
+    /// The display name.
+    pub name: Option<String>,
+    /// Whether pages offer the pickers.
+    pub advanced_access_control: Option<bool>,
+    /// The longest life of keys; `Some(None)` lifts it.
+    pub max_key_lifetime_ms: Option<Option<i64>>,
+    /// What differs from the environments' presets, as a whole.
+    pub rotation_policy: Option<BTreeMap<Environment, RotationRule>>,
+    /// The security contacts, as a whole.
+    pub security_contacts: Option<Vec<SecurityContact>>,
+}
+
+impl SettingsEdit {
+    /// The settings after the edit.
+    fn applied_to(&self, settings: &OrganizationSettings) -> OrganizationSettings {
+        let edit = self.clone();
+        let was = settings.clone();
+        OrganizationSettings {
+            advanced_access_control: edit
+                .advanced_access_control
+                .unwrap_or(was.advanced_access_control),
+            max_key_lifetime_ms: edit.max_key_lifetime_ms.unwrap_or(was.max_key_lifetime_ms),
+            rotation_policy: edit.rotation_policy.unwrap_or(was.rotation_policy),
+            security_contacts: edit.security_contacts.unwrap_or(was.security_contacts),
+        }
+    }
+}
+
+impl Engine {
+    /// Edits settings and name. An edit that changes nothing leaves no trace, not even a version.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] if a version is expected and another one is there, [`EngineError::Invalid`] with every
+    /// field's problem, [`EngineError::Forbidden`].
+    pub async fn edit_settings(
+        &self,
+        context: &Context,
+        id: &OrganizationId,
+        expected_version: Option<i64>,
+        edit: SettingsEdit,
+    ) -> Result<Organization, EngineError> {
+        let now = self.now();
+        let mut tx = self.inner.store.begin().await?;
+        let found = tx.lock_organization(id).await?;
+        let mut organization = found.ok_or(EngineError::NotFound("organization"))?;
+        require_manager(acting_role(&mut tx, id, &context.actor).await?)?;
+        if expected_version.is_some_and(|expected| expected != organization.version) {
+            return Err(EngineError::Stale {
+                current_version: organization.version,
+            });
+        }
+        let settings = edit.applied_to(&organization.settings);
+        let mut problems = FieldProblems::new();
+        if let Some(name) = &edit.name {
+            problems.keep("name", check_name(name));
+        }
+        settings.check(&mut problems);
+        problems.finish(()).map_err(EngineError::Invalid)?;
+        let name = edit.name.unwrap_or_else(|| organization.name.clone());
+        if name == organization.name && settings == organization.settings {
+            return Ok(organization);
+        }
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "organization.edit_settings",
+            target: format!("organization/{id}"),
+            request_id: context.request_id.to_string(),
+            detail: changes(&organization, &name, &settings)?,
+        };
+        organization.name = name;
+        organization.settings = settings;
+        organization.updated_at = now;
+        tx.update_organization(&organization).await?;
+        tx.append_audit(id.as_str(), &event, now).await?;
+        tx.commit().await?;
+        organization.version += 1;
+        Ok(organization)
+    }
+}
+
+/// What changes, before and after. The addresses of contacts are personal, or a secret of the one who is called.
+fn changes(was: &Organization, name: &str, settings: &OrganizationSettings) -> Result<Detail, EngineError> {
+    let before = &was.settings;
+    let mut detail = Detail::new();
+    let random = &mut SystemRandom;
+    if was.name != name {
+        detail = detail
+            .personal("name_before", &was.name, random)?
+            .personal("name", name, random)?;
+    }
+    let facts = [
+        (
+            "advanced_access_control",
+            json!(before.advanced_access_control),
+            json!(settings.advanced_access_control),
+        ),
+        (
+            "max_key_lifetime_ms",
+            json!(before.max_key_lifetime_ms),
+            json!(settings.max_key_lifetime_ms),
+        ),
+        (
+            "rotation_policy",
+            json!(before.rotation_policy),
+            json!(settings.rotation_policy),
+        ),
+        (
+            "security_contacts",
+            kinds(&before.security_contacts),
+            kinds(&settings.security_contacts),
+        ),
+    ];
+    for (fact, before, after) in facts {
+        if before != after {
+            detail = detail.fact(fact, json!({ "before": before, "after": after }));
+        }
+    }
+    if before.security_contacts != settings.security_contacts {
+        for (fact, contacts) in [
+            ("security_contacts_before", &before.security_contacts),
+            ("security_contacts_after", &settings.security_contacts),
+        ] {
+            detail = detail.personal(fact, &json!(contacts).to_string(), random)?;
+        }
+    }
+    Ok(detail)
+}
+
+/// How many contacts there are of each kind, which says nothing of anybody.
+fn kinds(contacts: &[SecurityContact]) -> Value {
+    let count = |kind: &str| contacts.iter().filter(|contact| contact.kind() == kind).count();
+    json!({ "email": count("email"), "webhook": count("webhook") })
+}
