@@ -5,8 +5,11 @@
 
 pub mod cursor;
 pub mod fields;
+pub mod invitations;
 pub mod keys;
+pub mod members;
 pub mod moment;
+pub mod organization_settings;
 pub mod organizations;
 pub mod problem;
 pub mod schema;

@@ -7,6 +7,8 @@ use keyward_core::field::FieldProblem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::members::UndecidedKeysView;
+
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -32,6 +34,9 @@ pub struct ProblemDocument {
     /// The problems of single fields, all at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<WireFieldProblem>,
+    /// Keys that have to be decided about first (`keys_undecided`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<UndecidedKeysView>,
 }
 
 /// One field's problem on the wire.
@@ -70,6 +75,8 @@ pub enum RequestCode {
     MethodNotAllowed,
     /// 409
     Conflict,
+    /// 409
+    KeysUndecided,
     /// 410
     InvitationExpired,
     /// 410
@@ -96,7 +103,7 @@ pub enum RequestCode {
 
 impl RequestCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MalformedBody,
         Self::Forbidden,
         Self::NotFound,
@@ -104,6 +111,7 @@ impl RequestCode {
         Self::NotAvailableHere,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::KeysUndecided,
         Self::InvitationExpired,
         Self::InvitationUsed,
         Self::InvitationRevoked,
@@ -147,6 +155,7 @@ impl RequestCode {
             Self::NotAvailableHere => ("not_available_here", 404, "Not available here", "The key may do this, but this server does not offer it yet."),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed", "The address exists, but not for this HTTP method; the Allow header names those it has."),
             Self::Conflict => ("conflict", 409, "Conflict", "It does not fit the present state; the message says why."),
+            Self::KeysUndecided => ("keys_undecided", 409, "Keys to decide about", "The person answers for keys. Send `keys`: `keep` leaves them as they are, `hand_over` with `to` makes another Owner or Admin answer for them, `end` ends them for good."),
             Self::InvitationExpired => ("invitation_expired", 410, "Expired invitation", "Ask whoever sent it for a new one."),
             Self::InvitationUsed => ("invitation_used", 410, "Used invitation", "A link is good for one person once. If it was not you who used it, tell whoever sent it."),
             Self::InvitationRevoked => ("invitation_revoked", 410, "Withdrawn invitation", "Whoever manages the organization took it back. Ask them."),

@@ -16,6 +16,8 @@ pub enum Demand {
     Right(ManagementRight),
     /// To be signed in, with whatever rights.
     Identity,
+    /// Nothing: what the request carries says who may send it.
+    Nothing,
 }
 
 impl From<ManagementRight> for Demand {
@@ -29,7 +31,7 @@ impl Demand {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Right(right) => right.name(),
-            Self::Identity => "-",
+            Self::Identity | Self::Nothing => "-",
         }
     }
 }
@@ -126,6 +128,14 @@ pub(super) struct QueryParameter {
     pub(super) schema: fn() -> RefOr<Schema>,
 }
 
+/// A header that a request may or has to carry.
+#[derive(Clone, Copy)]
+pub(super) struct HeaderParameter {
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+    pub(super) is_required: bool,
+}
+
 /// A route's description. Begun with [`Endpoint::get`] or [`Endpoint::post`], ended by `ManagementRoutes::add`.
 #[derive(Clone)]
 pub(super) struct Endpoint {
@@ -136,6 +146,7 @@ pub(super) struct Endpoint {
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     pub(super) query: Vec<QueryParameter>,
+    pub(super) headers: Vec<HeaderParameter>,
     pub(super) body: Option<BodyShape>,
     pub(super) answer: Option<(StatusCode, Shape)>,
     /// Problems beside those that every route of its kind can answer.
@@ -164,6 +175,7 @@ impl Endpoint {
             id: "",
             summary: "",
             query: Vec::new(),
+            headers: Vec::new(),
             body: None,
             answer: None,
             refusals: Vec::new(),
@@ -228,13 +240,28 @@ impl Endpoint {
         )
     }
 
+    /// Reads `If-Match` with `ManagementCall::expected_version`.
+    pub(super) fn may_expect_a_version(self) -> Self {
+        self.with_header(HeaderParameter {
+            name: "If-Match",
+            description: "The ETag of what was read; another version is refused then.",
+            is_required: false,
+        })
+        .may_refuse(&[412])
+    }
+
+    fn with_header(mut self, header: HeaderParameter) -> Self {
+        self.headers.push(header);
+        self
+    }
+
     /// What it answers where all is well.
     pub(super) fn answers<T: ToSchema>(mut self, status: StatusCode) -> Self {
         self.answer = Some((status, Shape::of::<T>()));
         self
     }
 
-    /// Statuses of problems that are not every route's: 409, 412, 428.
+    /// Statuses of problems that are not every route's: 409, 410, 412, 428.
     pub(super) fn may_refuse(mut self, statuses: &[u16]) -> Self {
         self.refusals.extend_from_slice(statuses);
         self
@@ -248,11 +275,13 @@ impl Endpoint {
 
     /// Every status that it can answer, in order.
     pub(super) fn statuses(&self) -> Vec<u16> {
-        let mut statuses = vec![400, 401, 403, 500, 503];
+        let mut statuses = vec![400, 500, 503];
         statuses.extend(self.answer.map(|(status, _)| status.as_u16()));
-        // What another organization's is, or a Member may not know of, is not there.
-        if self.demand != Demand::Identity {
-            statuses.push(404);
+        match self.demand {
+            // What another organization's is, or a Member may not know of, is not there.
+            Demand::Right(_) => statuses.extend([401, 403, 404]),
+            Demand::Identity => statuses.extend([401, 403]),
+            Demand::Nothing => {}
         }
         if self.body.is_some() {
             statuses.extend([413, 422]);

@@ -1,4 +1,4 @@
-//! The management API: organizations, keys, tokens, the keyring, what a restore left held.
+//! The management API: organizations and their people, keys, tokens, the keyring, what a restore left held.
 //!
 //! It has two doors. On the Unix socket in the data folder, whose file mode says who may connect, whoever connects acts as
 //! the local administrator; over the network a management token says who it is ([`principal`]). Routes are added by
@@ -6,11 +6,15 @@
 //! that only [`principal`] makes. Unknown fields are refused here, unlike in the resource API. No cookie and no CORS header
 //! is ever sent.
 
+mod acceptance;
 pub mod endpoint;
+mod invitations;
 pub mod keyring;
 mod keys;
 mod me;
+mod members;
 pub mod openapi;
+mod organization_end;
 mod organizations;
 pub mod principal;
 pub mod restore;
@@ -28,7 +32,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use keyward_api::fields::Fields;
 use keyward_api::problem::RequestCode;
 use keyward_core::keyring::Keyring;
@@ -105,6 +109,7 @@ pub struct ManagementCall {
     pub context: Context,
     /// The token that was accepted; asked again once a body has come.
     token: Option<VerifiedToken>,
+    headers: HeaderMap,
     path: Vec<(String, String)>,
     /// Never locked: a body alone can't be shared, and a call that holds one could not be lent across an await.
     body: Mutex<Body>,
@@ -176,7 +181,7 @@ pub fn route_table() -> Vec<RouteRow> {
 )]
 pub fn routes(management: &SharedManagement, door: Door) -> Router<SharedSite> {
     let routes = all_routes().routes.into_iter();
-    routes.fold(openapi::routes(), |router, route| {
+    routes.fold(openapi::routes().merge(acceptance::routes()), |router, route| {
         let management = Arc::clone(management);
         let path = route.endpoint.path;
         // Every method that a description can have is one of the router's.
@@ -217,6 +222,9 @@ fn all_routes() -> ManagementRoutes {
     let routes = keys::add(routes);
     let routes = verdicts::add(routes);
     let routes = organizations::add(routes);
+    let routes = organization_end::add(routes);
+    let routes = members::add(routes);
+    let routes = invitations::add(routes);
     let routes = tokens::add(routes);
     let routes = me::add(routes);
     let routes = keyring::add(routes);
@@ -290,6 +298,7 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
             query: Query::of(parts.uri.query()),
             context: Context::new(grant.actor(), info.id.clone()),
             token,
+            headers: std::mem::take(&mut parts.headers),
             path,
             management: Arc::clone(&management),
             body: Mutex::new(body),
@@ -349,6 +358,43 @@ impl ManagementCall {
         let body = self.body().await?;
         let fields = body::fields(body).await?;
         self.confirm().await.map(|()| fields)
+    }
+
+    /// The version that the caller read, which a change asks for; `None` is `*`, whatever is there.
+    ///
+    /// # Errors
+    /// `precondition_required` without it, `version_mismatch` for what is no version.
+    fn required_version(&self) -> Result<Option<i64>, Problem> {
+        let mut values = self.headers.get_all(header::IF_MATCH).iter();
+        let missing = || {
+            Problem::new(
+                RequestCode::PreconditionRequired,
+                "send If-Match with the ETag of what you read, so that nobody's change in between is lost; `If-Match: *` \
+                 changes whatever is there",
+            )
+        };
+        let value = values.next().ok_or_else(missing)?;
+        if values.next().is_some() {
+            return Err(missing());
+        }
+        match value.as_bytes() {
+            b"*" => Ok(None),
+            text => {
+                let version = std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
+                version.map(Some).ok_or_else(missing)
+            }
+        }
+    }
+
+    /// As [`ManagementCall::required_version`], where the header may be left out.
+    fn expected_version(&self) -> Result<Option<i64>, Problem> {
+        if self.headers.contains_key(header::IF_MATCH) {
+            self.required_version()
+        } else {
+            Ok(None)
+        }
     }
 
     /// The body as an object; one without a single byte counts as an empty object.

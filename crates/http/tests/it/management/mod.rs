@@ -3,6 +3,7 @@
 mod keyring;
 mod keys;
 mod organizations;
+mod people;
 mod principals;
 mod restore;
 mod status;
