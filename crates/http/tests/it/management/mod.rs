@@ -7,6 +7,7 @@ mod key_values;
 mod keyring;
 mod keys;
 mod organizations;
+mod people;
 mod principals;
 mod restore;
 mod status;
