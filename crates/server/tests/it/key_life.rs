@@ -144,7 +144,10 @@ fn lists_are_narrowed(hands: &Installation, made: &Value) {
         ),
         (&["--scope", "training", "--creator", &creator], &["Nightly job"]),
         (&["--tag", "nightly,team:other"], &["Nightly job"]),
-        (&["--rotation", "due-soon"], &["Nightly job"]),
+        (
+            &["--rotation", "due-soon", "--sort", "last-used"],
+            &["Nightly job"],
+        ),
         (&["--text", "annot"], &["Annotators"]),
         (&["--state", "paused,deleted"], &[]),
         (&["--unused-for", "1d"], &[]),
