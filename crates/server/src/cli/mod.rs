@@ -7,9 +7,12 @@
 mod backup;
 mod client;
 mod doctor;
+mod invitations;
 mod keyring;
 mod keys;
+mod members;
 mod org;
+mod org_changes;
 pub(crate) mod output;
 mod tls;
 mod tokens;
@@ -62,9 +65,15 @@ enum Command {
     /// Create, list, show, delete and resume secret keys
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Create, list and show organizations
+    /// Create, list, show, edit, lock and delete organizations
     #[command(subcommand)]
     Org(org::Org),
+    /// List the people of an organization, change their roles and remove them
+    #[command(subcommand)]
+    Members(members::Members),
+    /// Invite people by a link, list, take back and accept invitations
+    #[command(subcommand)]
+    Invitations(invitations::Invitations),
     /// Create, list, show and delete management tokens, with which others use this API over the network
     #[command(subcommand)]
     Tokens(tokens::Tokens),
@@ -188,6 +197,8 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Doctor(settings) => runtime()?.block_on(doctor::run(surroundings, &settings)),
         Command::Keys(command) => done(runtime()?.block_on(keys::run(surroundings, command))),
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
+        Command::Members(command) => done(runtime()?.block_on(members::run(surroundings, command))),
+        Command::Invitations(command) => done(runtime()?.block_on(invitations::run(surroundings, command))),
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),
         Command::Backup(command) => done(runtime()?.block_on(backup::back_up(surroundings, &command))),

@@ -14,6 +14,7 @@ mod durability;
 mod health;
 mod keyring;
 mod keys;
+mod people;
 mod quickstart;
 mod raw_http;
 mod sdk;
