@@ -114,10 +114,12 @@ pub(crate) fn display(command: &Command) -> String {
         .join(" ")
 }
 
-/// The root of the checkout: the folder above this package's.
-pub(crate) fn checkout() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
+/// The root of the checkout: the folder above this package's. Cargo says which that is when it runs this program; what was
+/// known when it was built may be another checkout, where several share one build folder.
+pub(crate) fn checkout() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = PathBuf::from(package);
+    package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
 #[cfg(test)]

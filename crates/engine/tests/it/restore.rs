@@ -1,6 +1,7 @@
 use keyward_core::keyring::Keyring;
 use keyward_core::refusal::Code;
 use keyward_engine::clock::SystemRandom;
+use keyward_engine::delete_organization::RESTORABLE_MS;
 use keyward_engine::restore::{OldState, restore};
 use keyward_engine::{EngineError, StartError, bind_keyring};
 use keyward_testkit::clock::START;
@@ -147,7 +148,41 @@ async fn a_cut_backup_leaves_nothing(kind: Kind) {
     assert!(store.is_empty().await.unwrap());
 }
 
+/// Whoever restores the past may do so to have an organization back that was purged since: it is not purged at once.
+async fn a_restored_deletion_runs_for_its_days_again_unless_the_old_state_is_accepted(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    test.engine
+        .delete_organization(context(), organization.clone(), "org-1")
+        .await
+        .unwrap();
+    let copy = dump(&test).await;
+    let keyring = Keyring::from_text(&test.keyring_text).unwrap();
+    let late = START.plus_ms(RESTORABLE_MS + 5);
+    for (old_state, purge_at) in [
+        (OldState::Hold, late.plus_ms(RESTORABLE_MS)),
+        (OldState::Accept, START.plus_ms(RESTORABLE_MS)),
+    ] {
+        let place = Place::new(kind);
+        let store = place.store().await;
+        restore(
+            &store,
+            &keyring,
+            &mut copy.as_slice(),
+            old_state,
+            &context(),
+            late,
+        )
+        .await
+        .unwrap();
+        let found = store.find_organization(&organization).await.unwrap().unwrap();
+        assert_eq!(found.deletion.unwrap().purge_at, purge_at);
+        store.close().await;
+    }
+}
+
 on_both_databases!(
+    a_restored_deletion_runs_for_its_days_again_unless_the_old_state_is_accepted,
     restored_keys_are_held_until_somebody_looks,
     a_backup_of_another_keyring_is_refused,
     a_cut_backup_leaves_nothing,

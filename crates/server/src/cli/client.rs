@@ -79,12 +79,14 @@ impl std::error::Error for Refused {}
 pub(crate) struct Target {
     place: Place,
     settings: ManagingSettings,
+    /// Whether no token goes along: what the request carries says who may send it.
+    is_nobody: bool,
 }
 
 /// A server over the network.
 struct Network<'a> {
     url: &'a PublicUrl,
-    token: Secret<TokenTextKind>,
+    token: Option<Secret<TokenTextKind>>,
     ca_file: Option<&'a Path>,
 }
 
@@ -94,7 +96,18 @@ impl Target {
         Self {
             place: place.clone(),
             settings: settings.clone(),
+            is_nobody: false,
         }
+    }
+
+    /// The same server, or the one at `link` where none is named, asked by nobody in particular.
+    pub(crate) fn as_nobody(&self, link: Option<PublicUrl>) -> Self {
+        let mut target = self.clone();
+        target.is_nobody = true;
+        target.settings.act_as = None;
+        target.settings.act_in = None;
+        target.settings.server = target.settings.server.or(link);
+        target
     }
 
     fn network(&self) -> Result<Option<Network<'_>>> {
@@ -108,7 +121,7 @@ impl Target {
         );
         Ok(Some(Network {
             url,
-            token: token(settings)?,
+            token: (!self.is_nobody).then(|| token(settings)).transpose()?,
             ca_file: settings.ca_file.as_deref(),
         }))
     }
@@ -132,8 +145,8 @@ impl Target {
     /// The headers that say as whom is asked.
     fn headers(&self, network: Option<&Network<'_>>) -> Result<Vec<(HeaderName, HeaderValue)>> {
         let mut headers = Vec::new();
-        if let Some(network) = network {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", network.token.reveal()))
+        if let Some(token) = network.and_then(|network| network.token.as_ref()) {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.reveal()))
                 .ok()
                 .context("the management token has characters that no token has; copy it again")?;
             value.set_sensitive(true);
@@ -298,8 +311,12 @@ async fn over_network(network: &Network<'_>) -> Result<(Box<dyn Stream>, String)
     let host = authority.host().trim_matches(['[', ']']);
     let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     if !is_tls && !is_this_machine(host) {
+        let what = match network.token {
+            Some(_) => "the management token",
+            None => "what you send",
+        };
         output::note(&format!(
-            "the management token goes to `{host}` unencrypted; use an https:// address"
+            "{what} goes to `{host}` unencrypted; use an https:// address"
         ));
     }
     let connecting = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect((host, port))).await;

@@ -8,10 +8,13 @@ mod backup;
 mod client;
 mod doctor;
 mod explain;
+mod invitations;
 mod keyring;
 mod keys;
+mod members;
 mod once;
 mod org;
+mod org_changes;
 pub(crate) mod output;
 mod stop;
 mod tls;
@@ -70,9 +73,15 @@ enum Command {
     Explain(explain::Explain),
     /// Stop keys at once in an emergency; nothing ends by it
     Stop(stop::Stop),
-    /// Create, list and show organizations
+    /// Create, list, show, edit, lock and delete organizations
     #[command(subcommand)]
     Org(org::Org),
+    /// List the people of an organization, change their roles and remove them
+    #[command(subcommand)]
+    Members(members::Members),
+    /// Invite people by a link, list, take back and accept invitations
+    #[command(subcommand)]
+    Invitations(invitations::Invitations),
     /// Create, list, show and delete management tokens, with which others use this API over the network
     #[command(subcommand)]
     Tokens(tokens::Tokens),
@@ -219,6 +228,8 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Explain(command) => runtime()?.block_on(explain::explain(surroundings, command)),
         Command::Stop(command) => runtime()?.block_on(stop::stop(surroundings, command)),
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
+        Command::Members(command) => done(runtime()?.block_on(members::run(surroundings, command))),
+        Command::Invitations(command) => done(runtime()?.block_on(invitations::run(surroundings, command))),
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),
         Command::Backup(command) => done(runtime()?.block_on(backup::back_up(surroundings, &command))),

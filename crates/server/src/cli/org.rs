@@ -1,4 +1,4 @@
-//! `keyward org`: create, list and show organizations.
+//! `keyward org`: create, list and show organizations. What changes one is in [`super::org_changes`].
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Surroundings;
 use super::client::{Target, call, call_for_all};
-use super::{output, stop};
+use super::{org_changes, output, stop};
 
 const ORGANIZATIONS: &str = "/v1/organizations";
 
@@ -37,6 +37,31 @@ pub(super) enum Org {
     },
     /// End the stop of a whole organization; keys that were paused one by one stay so
     Resume {
+        /// Its id
+        id: String,
+    },
+    /// Edit an organization's name and settings
+    Edit(Box<org_changes::Edit>),
+    /// Refuse every operation of an organization's keys, until it is unlocked
+    Lock {
+        /// Its id
+        id: String,
+    },
+    /// Take an organization's lock back; a stop stays
+    Unlock {
+        /// Its id
+        id: String,
+    },
+    /// Stop an organization at once, and purge it after 30 days
+    Delete {
+        /// Its id
+        id: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Take the deletion of an organization back; it stays stopped until it is resumed
+    Restore {
         /// Its id
         id: String,
     },
@@ -82,19 +107,27 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             Ok(())
         }
         Org::Resume { id } => stop::resume_organization(surroundings, &id).await,
+        Org::Edit(edit) => org_changes::edit(surroundings, *edit).await,
+        Org::Lock { id } => org_changes::set_lock(surroundings, &id, "lock").await,
+        Org::Unlock { id } => org_changes::set_lock(surroundings, &id, "unlock").await,
+        Org::Delete { id, yes } => org_changes::delete(surroundings, &id, yes).await,
+        Org::Restore { id } => org_changes::restore(surroundings, &id).await,
         Org::Show { id } => {
             let path = format!("/v1/organizations/{}", segment(&id)?);
             let shown: OrganizationView = call(target, Method::GET, &path, None).await?;
             if surroundings.is_json {
                 return output::json(&shown);
             }
-            output::facts(&[
+            let mut facts = vec![
                 ("Id", shown.id),
                 ("Name", shown.name),
                 ("State", shown.state),
                 ("Created", shown.created_at),
                 ("Changed", shown.updated_at),
-            ]);
+            ];
+            facts.extend(shown.purge_at.map(|at| ("Deleted, purged at", at)));
+            facts.extend(shown.settings.iter().flat_map(org_changes::setting_facts));
+            output::facts(&facts);
             let members = shown.members.unwrap_or_default();
             let rows = members
                 .into_iter()
