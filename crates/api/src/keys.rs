@@ -364,6 +364,8 @@ pub struct KeyView {
     pub hint: String,
     /// Who made it.
     pub created_by: String,
+    /// The id of the person who answers for it since its creator handed it over; null is the creator still.
+    pub responsible: Option<String>,
     /// When it was made.
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -443,6 +445,7 @@ impl KeyView {
             }),
             hint: key.hint.clone(),
             created_by: key.created_by.to_string(),
+            responsible: key.responsible.as_ref().map(ToString::to_string),
             created_at: moment::write(key.created_at),
             updated_at: moment::write(key.updated_at),
             version: record.version,

@@ -5,13 +5,16 @@
 
 pub mod cursor;
 pub mod fields;
+pub mod invitations;
 pub mod key_bulk;
 pub mod key_edit;
 pub mod key_explain;
 pub mod key_filter;
 pub mod key_rotation;
 pub mod keys;
+pub mod members;
 pub mod moment;
+pub mod organization_settings;
 pub mod organizations;
 pub mod problem;
 pub mod schema;

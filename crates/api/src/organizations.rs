@@ -1,14 +1,18 @@
 //! Organizations on the wire of the management API.
 
+use keyward_core::email::EmailAddress;
 use keyward_core::field::FieldProblem;
 use keyward_core::ids::OrganizationId;
+use keyward_core::record::check_name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::fields::Fields;
-use crate::schema::{OrganizationStateName, RoleName};
+use crate::members::MemberView;
+use crate::organization_settings::SettingsView;
+use crate::schema::OrganizationStateName;
 
-/// A request for an organization, read and not yet checked by the engine.
+/// A request for an organization, read and checked field by field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrganization {
     /// The display name.
@@ -26,8 +30,14 @@ impl NewOrganization {
     /// Every problem of the request.
     pub fn read(mut fields: Fields) -> Result<Self, Vec<FieldProblem>> {
         let name = fields.required_text("name");
+        if let Some(name) = &name {
+            fields.keep("name", check_name(name));
+        }
         let id = fields.parsed("id", str::parse);
         let owner_email = fields.required_text("owner_email");
+        if let Some(email) = &owner_email {
+            fields.keep("owner_email", email.parse::<EmailAddress>());
+        }
         fields.finish_strictly(Self {
             name: name.unwrap_or_default(),
             id,
@@ -69,6 +79,17 @@ pub struct OrganizationView {
     /// When it was last changed.
     #[schema(format = DateTime)]
     pub updated_at: String,
+    /// Raised with every change; the ETag.
+    pub version: i64,
+    /// When it was deleted; null if it was not.
+    #[schema(format = DateTime)]
+    pub deleted_at: Option<String>,
+    /// From when on a deleted organization is purged and can't be restored.
+    #[schema(format = DateTime)]
+    pub purge_at: Option<String>,
+    /// Its settings; only where one organization is shown, and not to a Member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsView>,
     /// Who belongs to it; only where one organization is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<MemberView>>,
@@ -93,15 +114,32 @@ pub struct OrganizationStateView {
     pub waited_ms: u64,
 }
 
-/// A member of an organization.
+/// Reads what confirms the end of an organization: `confirm`, its id once more.
+///
+/// # Errors
+/// Every problem.
+pub fn read_confirmation(mut fields: Fields) -> Result<String, Vec<FieldProblem>> {
+    let confirmation = fields.required_text("confirm");
+    fields.finish_strictly(confirmation.unwrap_or_default())
+}
+
+/// What [`read_confirmation`] reads, for the API's description.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OrganizationDeletion, description = "The confirmation of an organization's deletion.")]
+pub struct DeletionBody {
+    /// The organization's id once more.
+    pub confirm: String,
+}
+
+/// The end of an organization, or what took it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Member)]
-pub struct MemberView {
-    /// The person's id.
-    pub person_id: String,
-    /// Their e-mail address.
-    pub email: String,
-    /// `owner`, `admin` or `member`.
-    #[schema(value_type = RoleName)]
-    pub role: String,
+#[schema(as = OrganizationEnd)]
+pub struct OrganizationEndView {
+    /// What became of its state, and who confirmed it.
+    #[serde(flatten)]
+    pub standing: OrganizationStateView,
+    /// From when on it is purged; null if it is not deleted.
+    #[schema(format = DateTime)]
+    pub purge_at: Option<String>,
 }

@@ -7,6 +7,8 @@ use keyward_core::field::FieldProblem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::members::UndecidedKeysView;
+
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -32,6 +34,9 @@ pub struct ProblemDocument {
     /// The problems of single fields, all at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<WireFieldProblem>,
+    /// Keys that have to be decided about first (`keys_undecided`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<UndecidedKeysView>,
 }
 
 /// One field's problem on the wire.
@@ -74,6 +79,8 @@ pub enum RequestCode {
     InProgress,
     /// 409
     IdempotencyMismatch,
+    /// 409
+    KeysUndecided,
     /// 410
     InvitationExpired,
     /// 410
@@ -100,7 +107,7 @@ pub enum RequestCode {
 
 impl RequestCode {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MalformedBody,
         Self::Forbidden,
         Self::NotFound,
@@ -110,6 +117,7 @@ impl RequestCode {
         Self::Conflict,
         Self::InProgress,
         Self::IdempotencyMismatch,
+        Self::KeysUndecided,
         Self::InvitationExpired,
         Self::InvitationUsed,
         Self::InvitationRevoked,
@@ -155,6 +163,7 @@ impl RequestCode {
             Self::Conflict => ("conflict", 409, "Conflict", "It does not fit the present state; the message says why."),
             Self::InProgress => ("in_progress", 409, "Still in progress", "A request with this Idempotency-Key is being carried out. Ask again in a moment, with the same key and body."),
             Self::IdempotencyMismatch => ("idempotency_mismatch", 409, "Idempotency-Key used before", "The Idempotency-Key belongs to another request. Use a new random one for each thing that is to be made, and the same one only to repeat a request as it was."),
+            Self::KeysUndecided => ("keys_undecided", 409, "Keys to decide about", "The person answers for keys. Send `keys`: `keep` leaves them as they are, `hand_over` with `to` makes another Owner or Admin answer for them, `end` ends them for good."),
             Self::InvitationExpired => ("invitation_expired", 410, "Expired invitation", "Ask whoever sent it for a new one."),
             Self::InvitationUsed => ("invitation_used", 410, "Used invitation", "A link is good for one person once. If it was not you who used it, tell whoever sent it."),
             Self::InvitationRevoked => ("invitation_revoked", 410, "Withdrawn invitation", "Whoever manages the organization took it back. Ask them."),

@@ -67,9 +67,15 @@ names! {
     DeleteReasonName as "DeleteReason": DeleteReason::ALL.iter().map(|reason| reason.name());
     /// The state of an organization.
     OrganizationStateName as "OrganizationState":
-        [OrganizationState::Open, OrganizationState::Locked, OrganizationState::Stopped].map(OrganizationState::name);
+        OrganizationState::ALL.map(OrganizationState::name);
     /// A role in an organization.
     RoleName as "Role": Role::ALL.map(Role::name);
+    /// What becomes of the keys of somebody who leaves.
+    KeysOfLeaverName as "KeysOfLeaver": crate::members::KEYS_OF_LEAVER;
+    /// The shown state of an invitation.
+    InvitationStateName as "InvitationState": crate::invitations::STATES;
+    /// How a security contact is told.
+    ContactKindName as "ContactKind": ["email", "webhook"];
     /// A right that a management token can hold.
     TokenRightName as "TokenRight": RightSet::all_of_tokens().iter().map(ManagementRight::name);
     /// A right of the management API.

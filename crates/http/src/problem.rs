@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use keyward_api::members::UndecidedKeysView;
 use keyward_api::moment;
 use keyward_api::problem::{CONTENT_TYPE, ProblemDocument, RequestCode};
 use keyward_core::field::FieldProblem;
@@ -32,6 +33,8 @@ pub struct Problem {
     kind: Kind,
     /// What the thing's version is, for whoever expected another one.
     current_version: Option<i64>,
+    /// Keys that have to be decided about first.
+    keys: Option<Box<UndecidedKeysView>>,
     /// For the log only.
     cause: Option<String>,
 }
@@ -57,6 +60,7 @@ impl Problem {
                 errors: Vec::new(),
             },
             current_version: None,
+            keys: None,
             cause: None,
         }
     }
@@ -105,6 +109,7 @@ impl Problem {
                 errors,
             },
             current_version: None,
+            keys: None,
             cause: None,
         }
     }
@@ -117,6 +122,20 @@ impl Problem {
              If-Match",
         );
         problem.current_version = Some(current_version);
+        problem
+    }
+
+    /// Somebody leaves who answers for keys, and nobody said what becomes of them.
+    pub fn keys_undecided(keys: UndecidedKeysView) -> Self {
+        let mut problem = Self::new(
+            RequestCode::KeysUndecided,
+            format!(
+                "the person answers for {} key(s) that did not end, and nothing was changed; say in `keys` what becomes of \
+                 them: `keep`, `hand_over` (with the id of an Owner or Admin in `to`) or `end`",
+                keys.count
+            ),
+        );
+        problem.keys = Some(Box::new(keys));
         problem
     }
 
@@ -236,6 +255,7 @@ impl Problem {
             code: code.to_owned(),
             trace_id: request.id.to_string(),
             errors: errors.map(Into::into).collect(),
+            keys: self.keys.map(|keys| *keys),
         };
         // Texts and numbers always serialise.
         let body = serde_json::to_vec(&document).unwrap_or_default();
@@ -304,6 +324,7 @@ impl From<ManagementRefusal> for Problem {
         Self {
             kind: Kind::Management(refusal),
             current_version: None,
+            keys: None,
             cause: None,
         }
     }
@@ -314,6 +335,7 @@ impl From<Refusal> for Problem {
         Self {
             kind: Kind::Key(refusal),
             current_version: None,
+            keys: None,
             cause: None,
         }
     }

@@ -10,6 +10,7 @@
 )]
 
 pub mod clock;
+pub mod command;
 pub mod deadline;
 pub mod engine;
 mod environment;

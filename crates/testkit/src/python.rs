@@ -113,6 +113,12 @@ impl RunningScript {
             .unwrap_or_else(|| panic!("the script did not print `{line}`\n{}", self.printed()));
     }
 
+    /// Waits until `find` finds something in what the script has printed so far.
+    pub fn wait_until<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let found = self.stdout.wait_for(self.time_left(), find);
+        found.unwrap_or_else(|| panic!("waited in vain for {what}\n{}", self.printed()))
+    }
+
     /// Gives the script a line to read.
     pub fn send_line(&mut self, line: &str) {
         let input = self.child.stdin.as_mut().expect("the input was piped");

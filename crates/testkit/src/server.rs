@@ -75,7 +75,7 @@ impl Installation {
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {stdout}"))
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = scrubbed(&self.program);
         command.args(arguments).arg("--data-dir").arg(self.data_folder());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -16,6 +16,8 @@ pub enum Demand {
     Right(ManagementRight),
     /// To be signed in, with whatever rights.
     Identity,
+    /// Nothing: what the request carries says who may send it.
+    Nothing,
 }
 
 impl From<ManagementRight> for Demand {
@@ -29,7 +31,7 @@ impl Demand {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Right(right) => right.name(),
-            Self::Identity => "-",
+            Self::Identity | Self::Nothing => "-",
         }
     }
 }
@@ -280,7 +282,7 @@ impl Endpoint {
         self
     }
 
-    /// Statuses of problems that are not every route's: 409, 412, 428.
+    /// Statuses of problems that are not every route's: 409, 410, 412, 428.
     pub(super) fn may_refuse(mut self, statuses: &[u16]) -> Self {
         self.refusals.extend_from_slice(statuses);
         self
@@ -294,11 +296,13 @@ impl Endpoint {
 
     /// Every status that it can answer, in order.
     pub(super) fn statuses(&self) -> Vec<u16> {
-        let mut statuses = vec![400, 401, 403, 500, 503];
+        let mut statuses = vec![400, 500, 503];
         statuses.extend(self.answer.map(|(status, _)| status.as_u16()));
-        // What another organization's is, or a Member may not know of, is not there.
-        if self.demand != Demand::Identity {
-            statuses.push(404);
+        match self.demand {
+            // What another organization's is, or a Member may not know of, is not there.
+            Demand::Right(_) => statuses.extend([401, 403, 404]),
+            Demand::Identity => statuses.extend([401, 403]),
+            Demand::Nothing => {}
         }
         if self.body.is_some() {
             statuses.extend([413, 422]);

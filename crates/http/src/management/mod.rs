@@ -1,4 +1,4 @@
-//! The management API: organizations, keys, tokens, the keyring, what a restore left held.
+//! The management API: organizations and their people, keys, tokens, the keyring, what a restore left held.
 //!
 //! It has two doors. On the Unix socket in the data folder, whose file mode says who may connect, whoever connects acts as
 //! the local administrator; over the network a management token says who it is ([`principal`]). Routes are added by
@@ -6,7 +6,9 @@
 //! that only [`principal`] makes. Unknown fields are refused here, unlike in the resource API. No cookie and no CORS header
 //! is ever sent.
 
+mod acceptance;
 pub mod endpoint;
+mod invitations;
 mod key_bulk;
 mod key_changes;
 mod key_questions;
@@ -14,7 +16,9 @@ mod key_values;
 pub mod keyring;
 mod keys;
 mod me;
+mod members;
 pub mod openapi;
+mod organization_end;
 mod organizations;
 pub mod principal;
 pub mod restore;
@@ -189,7 +193,7 @@ pub fn route_table() -> Vec<RouteRow> {
 )]
 pub fn routes(management: &SharedManagement, door: Door) -> Router<SharedSite> {
     let routes = all_routes().routes.into_iter();
-    routes.fold(openapi::routes(), |router, route| {
+    routes.fold(openapi::routes().merge(acceptance::routes()), |router, route| {
         let management = Arc::clone(management);
         let path = route.endpoint.path;
         // Every method that a description can have is one of the router's.
@@ -234,6 +238,9 @@ fn all_routes() -> ManagementRoutes {
     let routes = key_questions::add(routes);
     let routes = verdicts::add(routes);
     let routes = organizations::add(routes);
+    let routes = organization_end::add(routes);
+    let routes = members::add(routes);
+    let routes = invitations::add(routes);
     let routes = tokens::add(routes);
     let routes = me::add(routes);
     let routes = keyring::add(routes);

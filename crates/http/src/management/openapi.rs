@@ -40,6 +40,7 @@ pub fn document() -> OpenApi {
         .routes
         .into_iter()
         .map(|route| route.endpoint)
+        .chain([super::acceptance::endpoint()])
         .collect();
     let mut paths = Paths::new();
     for endpoint in &endpoints {
@@ -137,6 +138,8 @@ fn operation(endpoint: &Endpoint) -> OperationBuilder {
     let security = match endpoint.demand {
         Demand::Right(right) => SecurityRequirement::new(TOKEN, [right.name()]),
         Demand::Identity => SecurityRequirement::new(TOKEN, [] as [&str; 0]),
+        // The empty requirement: no credential at all.
+        Demand::Nothing => SecurityRequirement::default(),
     };
     let mut operation = OperationBuilder::new()
         .tag(endpoint.tag.title())
@@ -220,6 +223,7 @@ fn problem(status: u16) -> ResponseBuilder {
         403 => "The caller is known and does not hold the right.",
         404 => "There is no such thing, or it is not the caller's to know of.",
         409 => "It does not fit the present state.",
+        410 => "The invitation is over; the code says why.",
         412 => "It was changed since it was read.",
         413 => "The body is too large.",
         422 => "Fields have to be changed; all of them are named at once.",
@@ -256,6 +260,11 @@ fn path_parameter(name: &str) -> (&'static str, RefOr<Schema>) {
     match name {
         "organization" => ("The organization's id.", text("^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")),
         "key" => ("The key's id.", text("^[0-9a-z]{16}$")),
+        "person" => ("The person's id.", text("^[A-Za-z0-9-]{1,64}$")),
+        "invitation" => (
+            "The invitation's id, which is not its secret.",
+            text("^[A-Za-z0-9-]{1,64}$"),
+        ),
         "token" => ("The token's id.", text("^[0-9a-z]{16}$")),
         _ => ("Its id.", text("^[A-Za-z0-9-]{1,64}$")),
     }

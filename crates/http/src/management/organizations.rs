@@ -1,21 +1,29 @@
-//! Create, list and show organizations.
+//! Create, list, show and edit organizations, lock and unlock them. Their end is [`super::organization_end`]'s, a stop is among
+//! what is done to keys.
 
 use axum::response::Response;
-use http::StatusCode;
-use keyward_api::organizations::{MemberView, NewOrganization, NewOrganizationBody, OrganizationView};
+use http::{Method, StatusCode};
+use keyward_api::organization_settings::{EditOrganization, EditOrganizationBody, SettingsView};
+use keyward_api::organizations::{
+    NewOrganization, NewOrganizationBody, OrganizationStateView, OrganizationView,
+};
 use keyward_api::{cursor, moment};
 use keyward_core::management_right::ManagementRight;
+use keyward_core::role::Role;
 use keyward_engine::create_organization::OrganizationDraft;
+use keyward_engine::edit_settings::SettingsEdit;
+use keyward_engine::stop_organization::OrganizationWritten;
 use keyward_store::organizations::Organization;
 
 use super::endpoint::{Endpoint, Tag};
-use super::principal::Grant;
-use super::{ListView, ManagementCall, ManagementRoutes, paging};
+use super::principal::{Grant, Principal};
+use super::{ListView, ManagementCall, ManagementRoutes, members, paging};
 use crate::problem::Problem;
 use crate::reply;
 
 const LIST: &str = "organizations";
 const ORGANIZATIONS: &str = "/v1/organizations";
+const ORGANIZATION: &str = "/v1/organizations/{organization}";
 
 pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
     routes
@@ -43,13 +51,52 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
             list,
         )
         .add(
-            Endpoint::get(
-                "/v1/organizations/{organization}",
-                ManagementRight::OrganizationRead,
-            )
-            .named(Tag::Organizations, "show_organization", "Show an organization")
-            .answers::<OrganizationView>(StatusCode::OK),
+            Endpoint::get(ORGANIZATION, ManagementRight::OrganizationRead)
+                .named(Tag::Organizations, "show_organization", "Show an organization")
+                .answers::<OrganizationView>(StatusCode::OK),
             show,
+        )
+        .add(
+            Endpoint::new(
+                Method::PATCH,
+                ORGANIZATION,
+                ManagementRight::OrganizationWrite.into(),
+            )
+            .named(
+                Tag::Organizations,
+                "edit_organization",
+                "Edit an organization's name and settings",
+            )
+            .takes::<EditOrganizationBody>()
+            .may_expect_a_version()
+            .answers::<OrganizationView>(StatusCode::OK),
+            edit,
+        )
+        .add(
+            Endpoint::post(
+                "/v1/organizations/{organization}/lock",
+                ManagementRight::OrganizationWrite,
+            )
+            .named(
+                Tag::Organizations,
+                "lock_organization",
+                "Refuse every operation of an organization's keys",
+            )
+            .answers::<OrganizationStateView>(StatusCode::OK),
+            lock,
+        )
+        .add(
+            Endpoint::post(
+                "/v1/organizations/{organization}/unlock",
+                ManagementRight::OrganizationWrite,
+            )
+            .named(
+                Tag::Organizations,
+                "unlock_organization",
+                "Take an organization's lock back; a stop stays",
+            )
+            .answers::<OrganizationStateView>(StatusCode::OK),
+            unlock,
         )
 }
 
@@ -90,27 +137,93 @@ async fn show(grant: Grant, call: ManagementCall) -> Result<Response, Problem> {
     let id = grant.organization()?;
     let engine = call.engine();
     let found = engine.show_organization(id).await?;
-    let mut shown = view(&found);
+    let mut shown = whole_view(&grant, &found);
     // Who belongs to it is another right's to see.
     if grant.rights().contains(ManagementRight::MembersRead) {
         let members = engine.list_members(id).await?;
-        let members = members.into_iter().map(|member| MemberView {
-            person_id: member.person_id.to_string(),
-            email: member.email,
-            role: member.role.name().to_owned(),
-        });
-        shown.members = Some(members.collect());
+        shown.members = Some(members.iter().map(members::view).collect());
     }
-    reply::json(StatusCode::OK, &shown)
+    reply::json_at_version(StatusCode::OK, found.version, &shown)
+}
+
+async fn edit(grant: Grant, mut call: ManagementCall) -> Result<Response, Problem> {
+    let expected = call.expected_version()?;
+    let edit = EditOrganization::read(call.fields().await?)?;
+    let edit = SettingsEdit {
+        name: edit.name,
+        advanced_access_control: edit.advanced_access_control,
+        max_key_lifetime_ms: edit.max_key_lifetime_ms,
+        rotation_policy: edit.rotation_policy,
+        security_contacts: edit.security_contacts,
+    };
+    let edited = call
+        .engine()
+        .edit_settings(&call.context, grant.organization()?, expected, edit)
+        .await?;
+    reply::json_at_version(StatusCode::OK, edited.version, &whole_view(&grant, &edited))
+}
+
+async fn lock(grant: Grant, call: ManagementCall) -> Result<Response, Problem> {
+    let organization = grant.organization()?.clone();
+    let engine = call.engine();
+    let written = engine
+        .lock_organization(call.context.clone(), organization)
+        .await?;
+    reply::json(StatusCode::OK, &standing(&written))
+}
+
+async fn unlock(grant: Grant, call: ManagementCall) -> Result<Response, Problem> {
+    let organization = grant.organization()?.clone();
+    let engine = call.engine();
+    let written = engine
+        .unlock_organization(call.context.clone(), organization)
+        .await?;
+    reply::json(StatusCode::OK, &standing(&written))
+}
+
+pub(super) fn standing(written: &OrganizationWritten) -> OrganizationStateView {
+    OrganizationStateView {
+        id: written.organization.id.to_string(),
+        state: written.organization.state.name().to_owned(),
+        changed: written.is_changed,
+        confirmed: written.confirmed,
+        waited_out: written.waited_out,
+        waited_ms: written.waited_ms,
+    }
+}
+
+/// An organization with as much of its settings as the caller may see.
+fn whole_view(grant: &Grant, organization: &Organization) -> OrganizationView {
+    let settings = &organization.settings;
+    let is_member =
+        matches!(grant.principal(), Principal::Person(membership) if membership.role == Role::Member);
+    let shown = SettingsView::of(settings);
+    let shown = match (
+        is_member,
+        grant.rights().contains(ManagementRight::OrganizationWrite),
+    ) {
+        (true, _) => None,
+        (false, true) => Some(shown.with_contacts(settings)),
+        (false, false) => Some(shown),
+    };
+    OrganizationView {
+        settings: shown,
+        ..view(organization)
+    }
 }
 
 fn view(organization: &Organization) -> OrganizationView {
+    let deletion = organization.deletion.as_ref();
     OrganizationView {
         id: organization.id.to_string(),
         name: organization.name.clone(),
         state: organization.state.name().to_owned(),
         created_at: moment::write(organization.created_at),
         updated_at: moment::write(organization.updated_at),
+        version: organization.version,
+        deleted_at: deletion.map(|deletion| moment::write(deletion.deleted_at)),
+        purge_at: deletion.map(|deletion| moment::write(deletion.purge_at)),
+        settings: None,
         members: None,
     }
 }

@@ -64,6 +64,7 @@ fn every_route_is_in_it_once_with_its_right() {
         .collect();
     assert_eq!(routes.len(), route_table().len(), "no route is there twice");
     routes.insert(("/v1/verify".into(), "GET".into(), "secret key".into()));
+    routes.insert(("/v1/invitations/accept".into(), "POST".into(), "-".into()));
     assert_eq!(described, routes);
 }
 
@@ -122,6 +123,7 @@ async fn the_fields_of_every_body_are_those_that_are_read() {
         let path = row
             .path
             .replace("{organization}", "org-1")
+            .replace("{person}", "p-1")
             .replace("{key}", id.as_str());
         for (names, required) in fields_of(&document, schema) {
             // Of a type that none of them has.
@@ -167,6 +169,23 @@ async fn send(caller: &Caller, method: &Method, path: &str, body: &Value) -> (u1
         .iter()
         .map(|error| (text(error, "field"), text(error, "message")));
     (reply.status, errors.collect())
+}
+
+/// Whoever accepts an invitation is nobody yet: the one operation that asks for no credential.
+#[test]
+fn what_needs_no_credential_says_so() {
+    let document = document();
+    let mut open = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let security = operation["security"].as_array().unwrap();
+            if security.iter().any(|one| one.as_object().unwrap().is_empty()) {
+                open.push(path.as_str());
+                assert!(operation["responses"].get("401").is_none());
+            }
+        }
+    }
+    assert_eq!(open, ["/v1/invitations/accept"]);
 }
 
 #[test]

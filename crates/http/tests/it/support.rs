@@ -255,6 +255,10 @@ impl Caller {
         self.send("POST", path, body.to_string()).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.send("PATCH", path, body.to_string()).await
+    }
+
     /// Makes a request and checks what holds for every reply.
     pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Reply {
         let mut request = Request::builder()

@@ -65,7 +65,7 @@ pub(crate) fn facts(pairs: &[(&str, String)]) {
 /// Asks for a yes; without one it says that nothing was changed.
 ///
 /// # Errors
-/// Where nobody can be asked.
+/// Where nobody can be asked; the question is said all the same, with all that it tells.
 pub(crate) fn is_confirmed(question: &str) -> Result<bool> {
     let is_confirmed = confirm(question)?;
     if !is_confirmed {
@@ -77,6 +77,7 @@ pub(crate) fn is_confirmed(question: &str) -> Result<bool> {
 /// Asks for a yes; only a terminal can give one.
 pub(crate) fn confirm(question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
+        note(question);
         anyhow::bail!("this asks before it acts, and there is no terminal to answer; say --yes");
     }
     let mut err = std::io::stderr().lock();

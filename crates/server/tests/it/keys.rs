@@ -4,6 +4,7 @@ use keyward_testkit::server::{Installation, KeywardProcess, quickstart};
 use serde_json::json;
 
 use crate::PROGRAM;
+use crate::meddler::{self, Answer};
 use crate::support::{create_key, outcome, refused, says, succeed};
 
 #[test]
@@ -290,6 +291,31 @@ fn a_pasted_key_or_its_first_characters_find_its_row() {
 }
 
 #[test]
+fn a_value_that_is_looked_for_stays_on_this_machine() {
+    let (keyward, snippet) = quickstart(PROGRAM);
+    let (id, value) = create_key(&keyward, "Pasted");
+    let secret = value[30..].to_owned();
+    let address = meddler::before(snippet.address(), move |request| {
+        assert!(!request.contains(&secret), "a part of the secret was sent");
+        Answer::Arrives
+    });
+    let token = keyward.cli_json(&["tokens", "create", "--name", "CI", "--rights", "keys:read"]);
+    let away = Installation::new(PROGRAM)
+        .with_environment("KEYWARD_SERVER", address)
+        .with_environment("KEYWARD_TOKEN", token["value"].as_str().expect("its text"));
+    for text in [value.as_str(), &format!("\"{value}\""), &value[..60]] {
+        assert_eq!(
+            away.cli_json(&["keys", "find", text])["items"][0]["id"],
+            json!(id)
+        );
+    }
+    assert_eq!(away.cli_json(&["explain", &value])["allowed"], true);
+    let tail = format!("...{}", &value[value.len() - 4..]);
+    says(&succeed(&away.cli(&["keys", "find", &tail])), &["Pasted"]);
+    says(&succeed(&away.cli(&["keys", "find", &id])), &["Pasted"]);
+}
+
+#[test]
 fn one_form_of_a_snippet_can_be_asked_for() {
     let (keyward, _) = quickstart(PROGRAM);
     let env = succeed(&keyward.cli(&["keys", "create", "--name", "a", "--snippet", "env"]));
@@ -330,17 +356,76 @@ fn with_two_organizations_one_has_to_be_named() {
 #[test]
 fn help_completions_and_wrong_usage_are_as_usual() {
     let installation = Installation::new(PROGRAM);
+    // From the one definition: what can be typed can be completed.
     says(
         &succeed(&installation.cli(&["completions", "bash"])),
-        &["_keyward"],
+        &[
+            "_keyward",
+            "keyward__subcmd__keys__subcmd__edit",
+            "keyward__subcmd__keys__subcmd__rotation__subcmd__finish",
+            "keyward__subcmd__keys__subcmd__bulk__subcmd__pause",
+            "keyward__subcmd__explain",
+            "keyward__subcmd__stop",
+            "keyward__subcmd__org__subcmd__resume",
+            "due-soon",
+            "--unused-for",
+            "on-first-use",
+        ],
     );
-    let help = std::process::Command::new(PROGRAM)
-        .arg("--help")
-        .output()
-        .expect("the program starts");
-    says(
-        &succeed(&help),
-        &["quickstart", "serve", "keys", "doctor", "Exit codes"],
-    );
+    let help = |command: &[&str]| {
+        let asked = std::process::Command::new(PROGRAM)
+            .args(command)
+            .arg("--help")
+            .output();
+        succeed(&asked.expect("the program starts"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for (command, words) in [
+        (
+            &[][..],
+            &[
+                "quickstart",
+                "serve",
+                "keys",
+                "explain",
+                "stop",
+                "doctor",
+                "0 done, 1 refused or failed, or not all of it was done, 2 wrong usage, 3 no server runs",
+                "4 explain --exit-code",
+            ][..],
+        ),
+        (
+            &["keys"],
+            &[
+                "create", "list", "show", "find", "edit", "pause", "resume", "rotate", "rotation", "replace",
+                "delete", "bulk",
+            ],
+        ),
+        (
+            &["keys", "create"],
+            &["--rotate-every", "--tag", "--idempotency-key", "What is left out"],
+        ),
+        (
+            &["keys", "rotate"],
+            &["overlap", "on-first-use", "immediate", "--watch", "Modes:"],
+        ),
+        (
+            &["keys", "bulk", "delete"],
+            &["--dry-run", "--unused-for", "--yes", "1 something was left out"],
+        ),
+        (&["explain"], &["--exit-code", "4 if the key could not do it"]),
+        (
+            &["stop"],
+            &[
+                "--all",
+                "keyward org resume",
+                "1 refused, failed or stopped half-way",
+            ],
+        ),
+    ] {
+        says(&help(command), words);
+    }
     refused(&installation.cli(&["kyes"]), 2);
 }

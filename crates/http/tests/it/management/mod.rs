@@ -8,6 +8,7 @@ mod keyring;
 mod keys;
 mod matrix;
 mod organizations;
+mod people;
 mod principals;
 mod restore;
 mod status;

@@ -84,13 +84,15 @@ async fn a_request_that_is_not_accepted_says_all_that_is_wrong_and_changes_nothi
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "the test's own");
 }
 
-/// A name or an address that is a text but no good one is found by the engine, which is asked only when all fields could
-/// be read. So these two problems come after the others; they should come with them.
+/// A name or an address that is a text but no good one is told together with what could not be read.
 #[tokio::test]
-async fn what_the_engine_finds_wrong_comes_after_what_could_not_be_read() {
+async fn what_is_no_good_comes_with_what_could_not_be_read() {
     let app = TestApp::new().await;
     let body = json!({ "name": "", "owner_email": "nobody", "id": "a_b" });
-    assert_eq!(app.admin().post(PATH, &body).await.fields(), ["id"]);
+    assert_eq!(
+        app.admin().post(PATH, &body).await.fields(),
+        ["name", "id", "owner_email"]
+    );
 }
 
 #[tokio::test]

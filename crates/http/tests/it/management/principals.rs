@@ -19,6 +19,40 @@ fn filled(path: &str, key: &str, token: &str) -> String {
     path.replace("{organization}", "org-1")
         .replace("{key}", key)
         .replace("{token}", token)
+        .replace("{person}", SOMEBODY)
+        .replace("{invitation}", INVITATION)
+}
+
+/// A member, and an invitation, that each request of a walk through all routes finds there.
+const SOMEBODY: &str = "p-somebody";
+const INVITATION: &str = "i-1";
+
+/// Puts back whom a request removed, and an invitation that one took back.
+async fn put_back(app: &TestApp, people: &[(&str, Role)]) {
+    let mut tx = app.test.engine.store().begin().await.unwrap();
+    for (person, role) in people {
+        let id = person.parse().unwrap();
+        let found = tx.find_member(&app.organization, &id).await.unwrap();
+        match found {
+            Some(_) => tx.set_role(&app.organization, &id, *role).await.unwrap(),
+            None => {
+                let email = format!("{person}@example.com").parse().unwrap();
+                tx.person_with_email(&email, &id, START).await.unwrap();
+                tx.insert_member(&app.organization, &id, *role, START)
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+    tx.commit().await.unwrap();
+    let removal = "DELETE FROM invitation";
+    app.test.place.run(removal).await;
+    let invitation = format!(
+        "INSERT INTO invitation (organization_id, id, email, role, digest, invited_by, created_at, expires_at) \
+         VALUES ('org-1', '{INVITATION}', 'waiting@example.com', 'member', x'00', 'system', 0, {})",
+        START.plus_ms(1_000).as_unix_ms()
+    );
+    app.test.place.run(&invitation).await;
 }
 
 /// Status and code of an answer that may have no body of a problem.
@@ -39,11 +73,13 @@ async fn every_route_asks_for_its_right_and_for_nothing_else() {
     for row in route_table() {
         let path = filled(row.path, &key, &ended);
         for right in &rights {
+            put_back(&app, &[(SOMEBODY, Role::Member)]).await;
             let token = app.token(right).await;
             let reply = app.manager(&token).send(row.method.as_str(), &path, "").await;
             let is_asked_for = match row.demand {
                 Demand::Right(asked) => asked.name() == *right,
                 Demand::Identity => true,
+                Demand::Nothing => unreachable!("such a route is none of these"),
             };
             let told = outcome(&reply);
             assert_eq!(
@@ -282,13 +318,14 @@ async fn every_route_is_open_to_the_roles_that_hold_its_right() {
     let token = app.token("verify").await.token.record.id.to_string();
     for role in Role::ALL {
         let person = format!("p-{}", role.name());
-        member(&app, &person, role.name()).await;
         for row in route_table() {
             let path = filled(row.path, &key, &token);
+            put_back(&app, &[(&person, role), (SOMEBODY, Role::Member)]).await;
             let reply = acting(&app, &person).send(row.method.as_str(), &path, "").await;
             let is_held = match row.demand {
                 Demand::Right(right) => RightSet::of_role(role).contains(right),
                 Demand::Identity => true,
+                Demand::Nothing => unreachable!("such a route is none of these"),
             };
             let told = outcome(&reply);
             let asked = format!("{} {path} as {}: {told:?}", row.method, role.name());

@@ -41,7 +41,7 @@ pub(in crate::cli) enum Bulk {
 /// To which keys, and how far.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Every flag narrows, and several values of one flag are alternatives. Exit codes: 0 all of it was done, 1 \
+    after_help = "Every flag narrows; several values of one flag are alternatives, but for --scope. Exit codes: 0 all of it was done, 1 \
                   something was left out or it was stopped half-way (the output says what), 2 wrong usage."
 )]
 pub(in crate::cli) struct Which {

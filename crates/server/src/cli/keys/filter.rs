@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 /// The states that are not the end.
 pub(super) const LIVING: [ShownState; 3] = [ShownState::Active, ShownState::Paused, ShownState::Expired];
 
-/// Every flag narrows; several values of one flag are alternatives.
+/// Every flag narrows; several values of one flag are alternatives, but for the scopes.
 #[derive(Args, Debug, Default)]
 pub(in crate::cli) struct Filter {
     /// In one of these states

@@ -68,9 +68,10 @@ pub(super) async fn list(surroundings: &Surroundings, command: List) -> Result<(
         output::data(&key_table(items));
     }
     if !hidden.is_empty() {
-        let deleted = words::keys(hidden.len());
+        let it = if hidden.len() == 1 { "it" } else { "them" };
         output::note(&format!(
-            "{deleted} more, deleted and not shown; --all shows them"
+            "not shown: {}, deleted; --all shows {it}",
+            words::keys(hidden.len())
         ));
     } else if is_empty && is_narrowed {
         output::note(&format!(

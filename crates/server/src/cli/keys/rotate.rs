@@ -9,7 +9,7 @@ use keyward_api::keys::{KeyDetailView, KeyView, SecretView};
 use serde_json::{Map, Value};
 
 use super::filter::names;
-use super::show::{find, show_detail, state_words, told};
+use super::show::{find, show_secrets, state_words, told};
 use super::value::{NewValue, SHOWN_ONCE, Snippet};
 use super::watch::{Lines, watch};
 use crate::cli::client::call;
@@ -191,12 +191,12 @@ async fn end(surroundings: &Surroundings, id: &str, verb: &str, yes: bool) -> Re
         "`{}` ({}): {accepted} from now on",
         after.key.name, after.key.id
     ));
-    show_detail(after);
+    show_secrets(after.secrets);
     Ok(())
 }
 
 /// The secret that a rotation's end refuses: the older of two that live, or with `cancel` the newer.
-pub(super) fn ending<'a>(key: &'a KeyDetailView, verb: &str) -> Option<&'a SecretView> {
+fn ending<'a>(key: &'a KeyDetailView, verb: &str) -> Option<&'a SecretView> {
     let living = || key.secrets.iter().filter(|secret| secret.state != "ended");
     if living().count() < 2 {
         return None;

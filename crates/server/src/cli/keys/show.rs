@@ -25,8 +25,7 @@ pub(super) async fn find(target: &Target, id: &str) -> Result<KeyDetailView> {
     call(target, Method::GET, &format!("/v1/keys/{}", segment(id)?), None).await
 }
 
-/// A key with its secrets, for people.
-pub(super) fn show_detail(detail: KeyDetailView) {
+fn show_detail(detail: KeyDetailView) {
     let now = clock::now();
     let key = &detail.key;
     let mut facts = vec![
@@ -48,8 +47,14 @@ pub(super) fn show_detail(detail: KeyDetailView) {
     ]);
     facts.extend(key.deleted_at.clone().map(|at| ("Deleted", at)));
     output::facts(&facts);
-    let rows = detail.secrets.into_iter().map(|secret| row_of(secret, now));
     output::data("\n");
+    show_secrets(detail.secrets);
+}
+
+/// The secrets of a key, each with its uses.
+pub(super) fn show_secrets(secrets: Vec<SecretView>) {
+    let now = clock::now();
+    let rows = secrets.into_iter().map(|secret| row_of(secret, now));
     let header = [
         "SECRET",
         "STATE",

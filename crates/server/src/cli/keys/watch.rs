@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use keyward_api::keys::{KeyDetailView, SecretView};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::show::find;
 use crate::cli::client::{NoAnswer, NoServer};
@@ -44,6 +45,8 @@ impl Lines {
 
 /// Follows the rotation of a key to its end, or until it is interrupted; the key as it was last seen.
 pub(super) async fn watch(surroundings: &Surroundings, id: &str, lines: Lines) -> Result<KeyDetailView> {
+    // Before the first line, after which somebody may have seen enough.
+    let mut interrupts = signal(SignalKind::interrupt()).context("could not listen for Ctrl-C")?;
     let mut key = find(&surroundings.target, id).await?;
     let mut seen = Seen::default();
     let mut is_away = false;
@@ -57,7 +60,7 @@ pub(super) async fn watch(surroundings: &Surroundings, id: &str, lines: Lines) -
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupts.recv() => {
                 output::note(&format!(
                     "\nthe rotation goes on. Watch it again with `keyward keys rotation watch {id}`, or end the old secret with \
                      `keyward keys rotation finish {id}`"
