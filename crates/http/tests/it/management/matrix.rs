@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use axum::body::Body;
 use keyward_http::management::route_table;
 use keyward_testkit::clock::START;
 use keyward_testkit::engine::context;
 use keyward_testkit::forgery::with_other_secret;
+use serde_json::json;
 
 use super::principals::{acting, member};
 use crate::support::{Caller, TestApp};
@@ -38,6 +40,19 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/organizations", "organization:read"),
     ("POST", "/v1/organizations", "installation"),
     ("GET", "/v1/organizations/{organization}", "organization:read"),
+    ("PATCH", "/v1/organizations/{organization}", "organization:write"),
+    ("POST", "/v1/organizations/{organization}/lock", "organization:write"),
+    ("POST", "/v1/organizations/{organization}/unlock", "organization:write"),
+    ("POST", "/v1/organizations/{organization}/delete", "organization:delete"),
+    ("POST", "/v1/organizations/{organization}/restore", "organization:delete"),
+    ("GET", "/v1/organizations/{organization}/members", "members:read"),
+    ("GET", "/v1/organizations/{organization}/members/{person}", "members:read"),
+    ("PATCH", "/v1/organizations/{organization}/members/{person}", "members:write"),
+    ("POST", "/v1/organizations/{organization}/members/{person}/remove", "members:write"),
+    ("POST", "/v1/organizations/{organization}/leave", "organization:read"),
+    ("GET", "/v1/organizations/{organization}/invitations", "members:read"),
+    ("POST", "/v1/organizations/{organization}/invitations", "members:write"),
+    ("POST", "/v1/organizations/{organization}/invitations/{invitation}/revoke", "members:write"),
     ("GET", "/v1/organizations/{organization}/tokens", "tokens:read"),
     ("POST", "/v1/organizations/{organization}/tokens", "tokens:write"),
     ("GET", "/v1/organizations/{organization}/tokens/{token}", "tokens:read"),
@@ -48,6 +63,9 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/status", "installation"),
     ("POST", "/v1/stop", "installation"),
 ];
+
+/// Only a person belongs to an organization and can leave it.
+const LEAVE: &str = "/v1/organizations/{organization}/leave";
 
 /// What a management token can hold.
 const RIGHTS_OF_TOKENS: [&str; 10] = [
@@ -68,18 +86,20 @@ enum Standing {
     /// Nothing that counts: this refusal, whatever is asked.
     Refused(u16, &'static str),
     /// These rights in this organization, and nothing elsewhere.
-    Holds(Vec<&'static str>, &'static str, Knows),
+    Holds(Vec<&'static str>, &'static str, As),
     /// The whole installation.
     Everything,
 }
 
-/// What somebody without a right is told.
+/// As what somebody comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Knows {
-    /// What is missing.
-    What,
-    /// Nothing: a Member does not learn what there is to manage.
-    Nothing,
+enum As {
+    /// A management token: nobody's, and told what is missing.
+    Token,
+    /// A person who manages, and is told what is missing.
+    Manager,
+    /// A Member, who does not learn what there is to manage.
+    Member,
 }
 
 struct Asking {
@@ -138,10 +158,10 @@ async fn callers(app: &TestApp) -> Vec<Asking> {
     );
     for right in RIGHTS_OF_TOKENS {
         let token = app.token(right).await;
-        let standing = Standing::Holds(vec![right], "org-1", Knows::What);
+        let standing = Standing::Holds(vec![right], "org-1", As::Token);
         add(&format!("a token with {right}"), app.manager(&token), standing);
     }
-    let holds_all = |organization| Standing::Holds(RIGHTS_OF_TOKENS.to_vec(), organization, Knows::What);
+    let holds_all = |organization| Standing::Holds(RIGHTS_OF_TOKENS.to_vec(), organization, As::Token);
     add("a token with all rights", app.manager(&whole), holds_all("org-1"));
     add(
         "a token of another organization",
@@ -152,10 +172,10 @@ async fn callers(app: &TestApp) -> Vec<Asking> {
         .into_iter()
         .chain(["organization:delete"])
         .collect();
-    for (role, rights, knows) in [
-        ("member", vec!["organization:read"], Knows::Nothing),
-        ("admin", RIGHTS_OF_TOKENS.to_vec(), Knows::What),
-        ("owner", with_deletion.clone(), Knows::What),
+    for (role, rights, comes_as) in [
+        ("member", vec!["organization:read"], As::Member),
+        ("admin", RIGHTS_OF_TOKENS.to_vec(), As::Manager),
+        ("owner", with_deletion.clone(), As::Manager),
     ] {
         let person = format!("p-{role}");
         member(app, &person, role).await;
@@ -163,14 +183,14 @@ async fn callers(app: &TestApp) -> Vec<Asking> {
         add(
             &format!("the {role}"),
             caller,
-            Standing::Holds(rights, "org-1", knows),
+            Standing::Holds(rights, "org-1", comes_as),
         );
     }
     let their_owner = acting(app, "owner@example.com").with("keyward-organization", "org-2");
     add(
         "the owner of another organization",
         their_owner,
-        Standing::Holds(with_deletion, "org-2", Knows::What),
+        Standing::Holds(with_deletion, "org-2", As::Manager),
     );
     let unknown = acting(app, "p-nobody").with("keyward-organization", "org-1");
     add(
@@ -187,29 +207,45 @@ fn expected(standing: &Standing, path: &str, right: &str) -> Option<(u16, &'stat
     const NOT_THERE: Option<(u16, &str)> = Some((404, "not_found"));
     match standing {
         Standing::Refused(status, code) => Some((*status, code)),
+        Standing::Everything if path == LEAVE => NOT_THERE,
         Standing::Everything => None,
-        Standing::Holds(rights, organization, knows) => {
+        Standing::Holds(rights, organization, comes_as) => {
             let is_elsewhere = *organization != "org-1";
             let is_held = right == "-" || rights.contains(&right);
-            match (is_held, knows) {
+            match (is_held, comes_as) {
                 _ if is_elsewhere && path.contains("{organization}") => NOT_THERE,
                 (true, _) if is_elsewhere && path.contains("{key}") => NOT_THERE,
+                (true, As::Token) if path == LEAVE => NOT_THERE,
                 (true, _) => None,
-                (false, Knows::Nothing) => NOT_THERE,
-                (false, Knows::What) => Some((403, "right_missing")),
+                (false, As::Member) => NOT_THERE,
+                (false, As::Token | As::Manager) => Some((403, "right_missing")),
             }
         }
     }
 }
 
-/// The path with things of `org-1` that nobody has touched yet.
-async fn filled(app: &TestApp, path: &str) -> String {
+/// The path with things of `org-1` that nobody has touched yet; `number` tells apart whom it makes for that.
+async fn filled(app: &TestApp, path: &str, number: usize) -> String {
     let mut path = path.replace("{organization}", "org-1");
     if path.contains("{key}") {
         path = path.replace("{key}", app.key().await.key.record.id.as_str());
     }
     if path.contains("{token}") {
         path = path.replace("{token}", app.token("verify").await.token.record.id.as_str());
+    }
+    if path.contains("{person}") {
+        let person = format!("somebody-{number}");
+        member(app, &person, "member").await;
+        path = path.replace("{person}", &person);
+    }
+    if path.contains("{invitation}") {
+        let body = json!({ "email": format!("invited-{number}@example.com"), "role": "member" });
+        let invited = app
+            .admin()
+            .post("/v1/organizations/org-1/invitations", &body)
+            .await;
+        assert_eq!(invited.status, 201, "{}", invited.text());
+        path = path.replace("{invitation}", invited.json()["id"].as_str().unwrap());
     }
     assert!(!path.contains('{'), "{path}: nothing is put in here yet");
     path
@@ -239,14 +275,19 @@ async fn every_route_lets_in_whom_the_rules_let_in_and_refuses_everybody_else_wi
         let app = TestApp::new().await;
         let callers = callers(&app).await;
         kinds = callers.len();
-        for Asking {
-            name,
-            caller,
-            standing,
-        } in callers
-        {
-            let this = filled(&app, path).await;
-            let reply = caller.with("if-match", "*").send(method, &this, "{}").await;
+        for (number, asking) in callers.into_iter().enumerate() {
+            let Asking {
+                name,
+                caller,
+                standing,
+            } = asking;
+            let this = filled(&app, path, number).await;
+            // Of whoever can show nothing no body is read.
+            let body = match standing {
+                Standing::Refused(..) => crate::body::never_read(),
+                Standing::Holds(..) | Standing::Everything => Body::from("{}"),
+            };
+            let reply = caller.with("if-match", "*").send(method, &this, body).await;
             let what = format!("{method} {path} by {name}: {} {}", reply.status, reply.text());
             asked += 1;
             match expected(&standing, path, right) {
