@@ -19,6 +19,9 @@ use crate::backend::Store;
 use crate::error::StoreError;
 use crate::keys::{COLUMNS, KeyRow, group};
 
+/// As the index has it: `search` begins with the name, and may be longer than an index takes.
+const NAME_ORDER: &str = "SUBSTR(k.search, 1, 100)";
+
 /// A page of a list.
 #[derive(Debug, Clone)]
 pub struct KeyQuery<'a> {
@@ -142,7 +145,7 @@ fn text_of(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
     let own = text.text(organization.as_str());
     let (sorted_by, value) = match query.sort {
         KeySort::Created => ("k.created_at", "k.created_at"),
-        KeySort::Name => ("k.search", "0"),
+        KeySort::Name => (NAME_ORDER, "0"),
         KeySort::LastUsed => ("COALESCE(u.last_used_at, 0)", "COALESCE(u.last_used_at, 0)"),
         KeySort::Expires => (
             "COALESCE(k.expires_at, 9223372036854775807)",
@@ -166,9 +169,11 @@ fn text_of(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
     if let Some(place) = query.after {
         let id = text.text(place.id.as_str());
         let condition = if query.sort == KeySort::Name {
-            format!(
-                "(k.search, k.id) {beyond} (SELECT p.search, p.id FROM secret_key p WHERE p.organization_id = {own} AND p.id = {id})"
-            )
+            let name = format!(
+                "SELECT SUBSTR(p.search, 1, 100) FROM secret_key p WHERE p.organization_id = {own} AND p.id = {id}"
+            );
+            // The first comparison says nothing new; with it SQLite begins at the place instead of at the first key.
+            format!("{sorted_by} {beyond}= ({name}) AND ({sorted_by}, k.id) {beyond} (({name}), {id})")
         } else {
             let value = text.bind(Bind::Number(place.value));
             format!("({sorted_by}, k.id) {beyond} ({value}, {id})")
@@ -304,4 +309,71 @@ fn due_condition(text: &mut Text, status: DueStatus, now: Timestamp) -> String {
 /// The text with what LIKE would read as a pattern taken literally.
 fn escaped(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
+#[cfg(test)]
+mod tests {
+    use keyward_testkit::engine::{Kind, Place as TestPlace};
+    use keyward_testkit::on_both_databases;
+
+    use super::*;
+    use crate::keys::plan_of;
+
+    /// The statement with its values written in, and its plan.
+    async fn plan(place: &TestPlace, query: &KeyQuery<'_>) -> String {
+        let Text { mut sql, binds } = text_of(&"org-1".parse().unwrap(), query);
+        for (at, bind) in binds.iter().enumerate().rev() {
+            let value = match bind {
+                Bind::Text(text) => format!("'{text}'"),
+                Bind::Number(number) => number.to_string(),
+            };
+            sql = sql.replace(&format!("${}", at + 1), &value);
+        }
+        plan_of(place, &sql).await
+    }
+
+    async fn a_list_by_creation_or_name_goes_along_its_index(kind: Kind) {
+        let place = TestPlace::new(kind);
+        place.store().await.close().await;
+        let filter = KeyFilter::default();
+        let after = Place {
+            value: 5,
+            id: "0123456789abcdef".parse().unwrap(),
+        };
+        // What stands in a plan that begins at the place, on either database.
+        for (sort, index, begins) in [
+            (
+                KeySort::Created,
+                "secret_key_by_creation",
+                ["AND (created_at,id)", "AND (ROW(created_at, id) "],
+            ),
+            (
+                KeySort::Name,
+                "secret_key_by_name",
+                ["AND <expr>", "AND (substr(search, 1, 100) "],
+            ),
+        ] {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                for after in [None, Some(&after)] {
+                    let query = KeyQuery {
+                        filter: &filter,
+                        sort,
+                        direction,
+                        after,
+                        limit: 5,
+                        now: Timestamp::from_unix_ms(0),
+                    };
+                    let plan = plan(&place, &query).await;
+                    assert!(plan.contains(index), "{sort:?} {direction:?}: {plan}");
+                    assert_eq!(
+                        after.is_some(),
+                        begins.iter().any(|text| plan.contains(text)),
+                        "the search begins at the place: {sort:?} {direction:?}: {plan}"
+                    );
+                }
+            }
+        }
+    }
+
+    on_both_databases!(a_list_by_creation_or_name_goes_along_its_index);
 }

@@ -10,6 +10,7 @@
 mod audit;
 mod backup;
 mod datasets;
+mod key_list;
 mod keys;
 mod node;
 mod organizations;

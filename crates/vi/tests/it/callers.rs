@@ -39,6 +39,9 @@ async fn a_request_without_a_good_key_is_refused_everywhere() {
         .pause_key(context(), organization.clone(), paused.key.record.id)
         .await
         .expect("a key can be paused");
+    let rights = "organization:read,organization:write,keys:read,keys:write,members:read,members:write,tokens:read,\
+                  tokens:write,audit:read,verify";
+    let token = vi.test.token(&organization, rights).await;
     let now = vi.test.clock.now();
     let mut made = Vec::new();
     for conditions in [
@@ -64,6 +67,12 @@ async fn a_request_without_a_good_key_is_refused_everywhere() {
     let callers = [
         ("no key", None, own, "key_missing"),
         ("no key and no organization", None, None, "key_missing"),
+        (
+            "a management token",
+            Some(token.value.reveal()),
+            own,
+            "key_malformed",
+        ),
         ("half a key", full.get(..60), own, "key_malformed"),
         ("a wrong secret", Some(forged.as_str()), own, "key_unknown"),
         ("no organization", Some(full), None, "organization_missing"),
@@ -95,7 +104,13 @@ async fn a_request_without_a_good_key_is_refused_everywhere() {
             "key_not_yet_valid",
         ),
     ];
-    for case in cases() {
+    let cases = cases();
+    println!(
+        "matrix of the resource API: {} endpoints x {} callers without a good key",
+        cases.len(),
+        callers.len()
+    );
+    for case in cases {
         for (who, key, organization, code) in callers {
             let reply = ask(&vi, &case, key, organization).await;
             assert_refused(&case, who, &reply, 401, code);

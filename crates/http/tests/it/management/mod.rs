@@ -6,6 +6,7 @@ mod key_questions;
 mod key_values;
 mod keyring;
 mod keys;
+mod matrix;
 mod organizations;
 mod people;
 mod principals;

@@ -1,8 +1,5 @@
 //! Who is let in at which door, and for what.
 
-use keyward_core::management_right::RightSet;
-use keyward_core::role::Role;
-use keyward_http::management::endpoint::Demand;
 use keyward_http::management::route_table;
 use keyward_testkit::clock::START;
 use keyward_testkit::forgery::with_other_secret;
@@ -23,84 +20,9 @@ fn filled(path: &str, key: &str, token: &str) -> String {
         .replace("{invitation}", INVITATION)
 }
 
-/// A member, and an invitation, that each request of a walk through all routes finds there.
+/// Ids that name nobody and nothing in `org-1`.
 const SOMEBODY: &str = "p-somebody";
 const INVITATION: &str = "i-1";
-
-/// Puts back whom a request removed, and an invitation that one took back.
-async fn put_back(app: &TestApp, people: &[(&str, Role)]) {
-    let mut tx = app.test.engine.store().begin().await.unwrap();
-    for (person, role) in people {
-        let id = person.parse().unwrap();
-        let found = tx.find_member(&app.organization, &id).await.unwrap();
-        match found {
-            Some(_) => tx.set_role(&app.organization, &id, *role).await.unwrap(),
-            None => {
-                let email = format!("{person}@example.com").parse().unwrap();
-                tx.person_with_email(&email, &id, START).await.unwrap();
-                tx.insert_member(&app.organization, &id, *role, START)
-                    .await
-                    .unwrap();
-            }
-        }
-    }
-    tx.commit().await.unwrap();
-    let removal = "DELETE FROM invitation";
-    app.test.place.run(removal).await;
-    let invitation = format!(
-        "INSERT INTO invitation (organization_id, id, email, role, digest, invited_by, created_at, expires_at) \
-         VALUES ('org-1', '{INVITATION}', 'waiting@example.com', 'member', x'00', 'system', 0, {})",
-        START.plus_ms(1_000).as_unix_ms()
-    );
-    app.test.place.run(&invitation).await;
-}
-
-/// Status and code of an answer that may have no body of a problem.
-fn outcome(reply: &crate::support::Reply) -> (u16, String) {
-    if reply.status < 400 {
-        (reply.status, "ok".to_owned())
-    } else {
-        reply.problem()
-    }
-}
-
-#[tokio::test]
-async fn every_route_asks_for_its_right_and_for_nothing_else() {
-    let app = TestApp::new().await;
-    let key = app.key().await.key.record.id.to_string();
-    let ended = app.token("verify").await.token.record.id.to_string();
-    let rights: Vec<&str> = EVERY_RIGHT.split(',').collect();
-    for row in route_table() {
-        let path = filled(row.path, &key, &ended);
-        for right in &rights {
-            put_back(&app, &[(SOMEBODY, Role::Member)]).await;
-            let token = app.token(right).await;
-            let reply = app.manager(&token).send(row.method.as_str(), &path, "").await;
-            let is_asked_for = match row.demand {
-                Demand::Right(asked) => asked.name() == *right,
-                Demand::Identity => true,
-                Demand::Nothing => unreachable!("such a route is none of these"),
-            };
-            let told = outcome(&reply);
-            assert_eq!(
-                told != (403, "right_missing".to_owned()),
-                is_asked_for,
-                "{} {path} with {right}: {told:?}",
-                row.method
-            );
-            if !is_asked_for {
-                let message = reply.message();
-                assert!(message.contains(&format!("`{}`", row.demand.name())), "{message}");
-            }
-        }
-        // Nobody, whoever holds a key, and whoever manages another organization.
-        let nobody = app
-            .nobody()
-            .send(row.method.as_str(), &path, crate::body::never_read())
-            .await;
-        assert_eq!(nobody.problem(), (401, "token_missing".to_owned()), "{path}");
-    }
-}
 
 #[tokio::test]
 async fn nothing_of_another_organization_is_there() {
@@ -309,33 +231,6 @@ async fn a_member_in_whose_place_the_administrator_acts_has_their_role_and_their
     );
     let status = acting(&app, "owner@example.com").get("/v1/status").await;
     assert_eq!(status.problem(), (403, "right_missing".to_owned()));
-}
-
-#[tokio::test]
-async fn every_route_is_open_to_the_roles_that_hold_its_right() {
-    let app = TestApp::new().await;
-    let key = app.key().await.key.record.id.to_string();
-    let token = app.token("verify").await.token.record.id.to_string();
-    for role in Role::ALL {
-        let person = format!("p-{}", role.name());
-        for row in route_table() {
-            let path = filled(row.path, &key, &token);
-            put_back(&app, &[(&person, role), (SOMEBODY, Role::Member)]).await;
-            let reply = acting(&app, &person).send(row.method.as_str(), &path, "").await;
-            let is_held = match row.demand {
-                Demand::Right(right) => RightSet::of_role(role).contains(right),
-                Demand::Identity => true,
-                Demand::Nothing => unreachable!("such a route is none of these"),
-            };
-            let told = outcome(&reply);
-            let asked = format!("{} {path} as {}: {told:?}", row.method, role.name());
-            match (is_held, role) {
-                (true, _) => assert!(!matches!(reply.status, 401 | 403 | 404), "{asked}"),
-                (false, Role::Member) => assert_eq!(told, (404, "not_found".to_owned()), "{asked}"),
-                (false, _) => assert_eq!(told, (403, "right_missing".to_owned()), "{asked}"),
-            }
-        }
-    }
 }
 
 #[tokio::test]
