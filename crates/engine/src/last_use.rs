@@ -3,7 +3,7 @@
 //! A verify notes a secret's use once in a *period*, and a flush begins the next one: so a key that is used a thousand
 //! times in a second costs one entry in a list, and the rest a look at a number. A flush comes every second if something
 //! was used, and once more at the shut-down; a process that is killed loses what it had not written. Refused requests and
-//! questions that count as no use note nothing. What follows from a use is [`crate::after_use`]'s.
+//! questions that count as no use note nothing. What follows from a use is `after_use`'s.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -47,7 +47,7 @@ struct Knowledge {
     generation: u64,
 }
 
-/// An organization that is being written. It stays marked until [`Organizations::unmark`]: a task that died leaves its
+/// An organization that is being written. It stays marked until `Organizations::unmark`: a task that died leaves its
 /// keys read through, which is slow and right.
 #[derive(Debug)]
 #[must_use]

@@ -1,7 +1,7 @@
 //! The description of the management API as an OpenAPI 3.1 document, made from the same table as its router.
 //!
 //! `GET /v1/openapi.json` serves it to everybody: it says what this program can be asked, and nothing of anybody's data. The
-//! page `/help/api` is made from it as well ([`crate::api_reference`]). The document is kept in `crates/http/openapi.json`,
+//! page `/help/api` is made from it as well (`api_reference`). The document is kept in `crates/http/openapi.json`,
 //! and a test fails where the two differ, so that no change of the API goes unseen.
 
 use axum::Router;
