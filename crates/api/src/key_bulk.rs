@@ -154,6 +154,13 @@ pub fn read_stop(mut fields: Fields, now: Timestamp) -> Result<Option<KeyFilter>
     if fields.is_null("filter") {
         fields.take("filter");
     }
+    if fields.is_null("filter") {
+        fields.problem(
+            "filter",
+            "must be an object, `{}` for every key; leave it out to stop the whole organization",
+        );
+        fields.take("filter");
+    }
     let filter = fields
         .has("filter")
         .then(|| take_required_filter(&mut fields, now))

@@ -4,6 +4,7 @@ use keyward_core::environment::Environment;
 use keyward_core::field::FieldProblem;
 use keyward_core::ids::KeyId;
 use keyward_core::key_filter::KeyFilter;
+use keyward_core::key_text::holds_key;
 use keyward_core::level::PermissionLevel;
 use keyward_core::record::{Actor, ShownState};
 use keyward_core::rotation::DueStatus;
@@ -113,7 +114,11 @@ pub fn take_filter(fields: &mut Fields, now: Timestamp) -> KeyFilter {
                 format!("at most {MAX_TEXT} characters, without control characters"),
             );
         }
-        is_good && !text.is_empty()
+        let is_key = holds_key(text);
+        if is_key {
+            fields.problem("text", "is a whole key; a filter is kept in the audit trail, so find the key by the look-up and name its id");
+        }
+        is_good && !is_key && !text.is_empty()
     });
     KeyFilter {
         ids: fields

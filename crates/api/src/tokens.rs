@@ -5,6 +5,7 @@
 use keyward_core::field::FieldProblem;
 use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::management_token::{Token, TokenState};
+use keyward_core::new_key::LATEST;
 use keyward_core::record::check_name;
 use keyward_core::time::{Timestamp, parse_duration_ms};
 use serde::{Deserialize, Serialize};
@@ -70,10 +71,19 @@ impl NewToken {
         if expires_at.is_some_and(|end| end <= now) {
             fields.problem("expires_at", "is in the past; the token would never be accepted");
         }
+        let expires_at = expires_at.or_else(|| expires_in.map(|span| now.plus_ms(span)));
+        if expires_at.is_some_and(|end| end > LATEST) {
+            let field = if expires_in.is_some() {
+                "expires_in"
+            } else {
+                "expires_at"
+            };
+            fields.problem(field, "must lie before the year 10000");
+        }
         fields.finish_strictly(Self {
             name: name.unwrap_or_default(),
             rights: rights.unwrap_or_default().into_iter().collect(),
-            expires_at: expires_at.or_else(|| expires_in.map(|span| now.plus_ms(span))),
+            expires_at,
         })
     }
 }

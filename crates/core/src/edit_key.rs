@@ -56,6 +56,15 @@ pub enum Pickers {
     Hidden,
 }
 
+fn check_width(problems: &mut FieldProblems, wanted: &Access, held: &Access, pickers: Pickers) {
+    if pickers == Pickers::Hidden && !wanted.is_within(held) {
+        problems.add(
+            "level",
+            "with advanced access control off no key gets wider than it is; leave scopes, level and rules out",
+        );
+    }
+}
+
 impl KeyEdit {
     /// `key` as it is after the edit; version and moment of the change are the writer's to set.
     ///
@@ -111,6 +120,22 @@ impl KeyEdit {
         }
     }
 
+    /// As [`KeyEdit::apply`], and with `Pickers::Hidden` nothing gets wider (R54).
+    ///
+    /// # Errors
+    /// Every field's problem.
+    pub fn apply_within(
+        &self,
+        key: &Key,
+        (policy, pickers): (CreationPolicy, Pickers),
+        now: Timestamp,
+    ) -> Result<Key, Vec<FieldProblem>> {
+        let edited = self.apply(key, policy, now)?;
+        let mut problems = FieldProblems::new();
+        check_width(&mut problems, &edited.record.access, &key.record.access, pickers);
+        problems.finish(edited)
+    }
+
     /// A key that is to take the place of `key`: its settings with this edit laid over them. It is made at `now`, so its life is
     /// counted from there, and an end that it inherits must lie ahead.
     ///
@@ -136,13 +161,7 @@ impl KeyEdit {
                 (now, now),
             );
         }
-        if pickers == Pickers::Hidden && !edited.record.access.is_within(&key.record.access) {
-            problems.add(
-                "level",
-                "with advanced access control off a replacement is never wider than the key that it replaces; leave scopes, \
-                 level and rules out",
-            );
-        }
+        check_width(&mut problems, &edited.record.access, &key.record.access, pickers);
         problems.finish(NewKey {
             name: edited.name,
             description: edited.description,

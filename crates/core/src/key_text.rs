@@ -74,6 +74,20 @@ impl FromStr for Prefix {
     }
 }
 
+/// Whether a whole key, of whatever prefix, stands in a text: people paste keys where names and searches belong, and a key must
+/// not be kept there.
+pub fn holds_key(text: &str) -> bool {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+    words.filter(|word| word.len() > BODY_LENGTH).any(|word| {
+        let Some((prefix, _)) = word.split_once('_') else {
+            return false;
+        };
+        prefix
+            .parse()
+            .is_ok_and(|prefix| KeyText::parse(word, &prefix).is_ok())
+    })
+}
+
 /// What is wrong with a text that should be a key; its words go on from a sentence that names the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -8,6 +8,7 @@ use crate::condition::{
 };
 use crate::environment::Environment;
 use crate::field::{FieldProblem, FieldProblems};
+use crate::key_text::holds_key;
 use crate::record::{KeyName, is_disruptive};
 use crate::rotation::{ROTATE_EVERY_MS, RotationPolicy, ScheduleChoice};
 use crate::scope::ScopeSet;
@@ -18,7 +19,7 @@ use crate::time::{Timestamp, duration_words};
 pub const MAX_DESCRIPTION: usize = 1_000;
 
 /// The last moment that a date with four digits of a year can name; a later one could not be shown.
-const LATEST: Timestamp = Timestamp::from_unix_ms(253_402_300_799_999);
+pub const LATEST: Timestamp = Timestamp::from_unix_ms(253_402_300_799_999);
 
 /// What somebody asked for, field by field, unchecked.
 #[derive(Debug, Clone)]
@@ -121,6 +122,12 @@ impl NewKey {
 pub(crate) fn check_description(problems: &mut FieldProblems, description: &str) {
     if description.chars().count() > MAX_DESCRIPTION {
         problems.add("description", format!("at most {MAX_DESCRIPTION} characters"));
+    }
+    if holds_key(description) {
+        problems.add(
+            "description",
+            "holds a whole key, which must not be kept here; leave it out",
+        );
     }
     // PostgreSQL refuses a NUL in a text; without this check a description could turn into a server error.
     if description

@@ -82,8 +82,7 @@ impl Engine {
         }
         let now = self.now();
         let name = check(&draft, ceiling, now)?;
-        let found = self.inner.store.find_organization(&organization).await?;
-        found.ok_or(EngineError::NotFound("organization"))?;
+        self.undeleted_organization(&organization).await?;
 
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();

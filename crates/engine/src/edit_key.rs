@@ -4,7 +4,7 @@
 //! lost. A deleted key is not edited.
 
 use keyward_core::audit::Detail;
-use keyward_core::edit_key::KeyEdit;
+use keyward_core::edit_key::{KeyEdit, Pickers};
 use keyward_core::environment::Environment;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::new_key::CreationPolicy;
@@ -31,11 +31,12 @@ impl Engine {
         (edit, expected_version): (KeyEdit, Option<i64>),
     ) -> Result<Written, EngineError> {
         let policy = self.creation_policy(&organization).await?;
+        let pickers = self.pickers(&organization).await?;
         self.write_key(
             context,
             (organization, id),
             BrokenSeals::Refuse,
-            move |stored, _, now| plan(&stored.key, &edit, expected_version, (policy, now)),
+            move |stored, _, now| plan(&stored.key, &edit, expected_version, (policy, pickers, now)),
         )
         .await
     }
@@ -45,7 +46,7 @@ fn plan(
     key: &Key,
     edit: &KeyEdit,
     expected_version: Option<i64>,
-    (policy, now): (CreationPolicy, Timestamp),
+    (policy, pickers, now): (CreationPolicy, Pickers, Timestamp),
 ) -> Plan {
     if key.record.state.is_deleted() {
         return Plan::Refuse(EngineError::Conflict(
@@ -55,7 +56,7 @@ fn plan(
     if let Err(stale) = check_version(key, expected_version) {
         return Plan::Refuse(stale);
     }
-    let edited = match edit.apply(key, policy, now) {
+    let edited = match edit.apply_within(key, (policy, pickers), now) {
         Ok(edited) => edited,
         Err(problems) => return Plan::Refuse(EngineError::Invalid(problems)),
     };

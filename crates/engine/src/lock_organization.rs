@@ -9,6 +9,7 @@ use keyward_core::ids::OrganizationId;
 use crate::Engine;
 use crate::context::Context;
 use crate::error::EngineError;
+use crate::organization_write::UnreadableRow;
 use crate::stop_organization::OrganizationWritten;
 
 impl Engine {
@@ -21,8 +22,13 @@ impl Engine {
         context: Context,
         id: OrganizationId,
     ) -> Result<OrganizationWritten, EngineError> {
-        self.set_organization_state(context, id, OrganizationState::locked, "organization.lock")
-            .await
+        self.set_organization_state(
+            context,
+            (id, UnreadableRow::Refuse),
+            OrganizationState::locked,
+            "organization.lock",
+        )
+        .await
     }
 
     /// Unlocks an organization.
@@ -34,7 +40,12 @@ impl Engine {
         context: Context,
         id: OrganizationId,
     ) -> Result<OrganizationWritten, EngineError> {
-        self.set_organization_state(context, id, OrganizationState::unlocked, "organization.unlock")
-            .await
+        self.set_organization_state(
+            context,
+            (id, UnreadableRow::Refuse),
+            OrganizationState::unlocked,
+            "organization.unlock",
+        )
+        .await
     }
 }

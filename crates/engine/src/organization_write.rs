@@ -17,6 +17,16 @@ use crate::error::EngineError;
 use crate::key_write::{ATTEMPT_PATIENCE, CALLER_PATIENCE, RETRY_EVERY};
 use crate::organization_cell::{OrganizationMark, OrganizationStanding};
 
+/// What to do with an organization's row that can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnreadableRow {
+    /// Change nothing.
+    Refuse,
+    /// Put defaults in the place of what can't be read: nobody must be able to keep an organization from being stopped by
+    /// spoiling its row.
+    Mend,
+}
+
 /// What a write wants to do with the organization as it found it.
 pub(crate) enum OrganizationPlan {
     /// What was asked for is there already; it is applied and confirmed all the same.
@@ -61,11 +71,27 @@ impl Engine {
         id: OrganizationId,
         plan: impl FnOnce(&Organization, Timestamp) -> Result<OrganizationPlan, EngineError> + Send + 'static,
     ) -> Result<OrganizationWritten, EngineError> {
+        self.write_organization_as(context, id, UnreadableRow::Refuse, plan)
+            .await
+    }
+
+    /// As [`Engine::write_organization`], and says what is done with a row that can't be read.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn write_organization_as(
+        &self,
+        context: Context,
+        id: OrganizationId,
+        unreadable: UnreadableRow,
+        plan: impl FnOnce(&Organization, Timestamp) -> Result<OrganizationPlan, EngineError> + Send + 'static,
+    ) -> Result<OrganizationWritten, EngineError> {
         let engine = self.clone();
-        let task = self
-            .inner
-            .tasks
-            .spawn(async move { engine.write_marked_organization(&context, &id, plan).await });
+        let task = self.inner.tasks.spawn(async move {
+            engine
+                .write_marked_organization((&context, &id), unreadable, plan)
+                .await
+        });
         match tokio::time::timeout(CALLER_PATIENCE, task).await {
             Ok(Ok(outcome)) => outcome,
             // The task goes on; a panic in it leaves the mark, and the organization's keys are read through.
@@ -75,8 +101,8 @@ impl Engine {
 
     async fn write_marked_organization(
         &self,
-        context: &Context,
-        id: &OrganizationId,
+        (context, id): (&Context, &OrganizationId),
+        unreadable: UnreadableRow,
         plan: impl FnOnce(&Organization, Timestamp) -> Result<OrganizationPlan, EngineError> + Send,
     ) -> Result<OrganizationWritten, EngineError> {
         if !self.inner.right.is_held() {
@@ -84,7 +110,7 @@ impl Engine {
         }
         let mark = self.inner.cache.mark_organization(id);
         let mut sent = None;
-        let attempt = self.attempt_organization((context, id), &mark, plan, &mut sent);
+        let attempt = self.attempt_organization((context, id, unreadable), &mark, plan, &mut sent);
         let attempt = tokio::time::timeout(ATTEMPT_PATIENCE, attempt).await;
         let attempt = attempt.unwrap_or(Err(EngineError::Unavailable(StoreError::TimedOut)));
         let outcome = match (attempt, sent) {
@@ -103,14 +129,22 @@ impl Engine {
     /// nothing was changed.
     async fn attempt_organization(
         &self,
-        (context, id): (&Context, &OrganizationId),
+        (context, id, unreadable): (&Context, &OrganizationId, UnreadableRow),
         mark: &OrganizationMark,
         plan: impl FnOnce(&Organization, Timestamp) -> Result<OrganizationPlan, EngineError> + Send,
         sent: &mut Option<Organization>,
     ) -> Result<OrganizationWritten, EngineError> {
         let now = self.now();
         let mut tx = self.inner.store.begin().await?;
-        let found = tx.lock_organization(id).await?;
+        let found = match tx.lock_organization(id).await {
+            Err(StoreError::Unreadable { what }) if unreadable == UnreadableRow::Mend => {
+                tracing::error!(organization.id = %id, what, "ALARM: an organization whose row can't be read is stopped");
+                self.inner.metrics.alarms.increment(1);
+                tx.make_organization_readable(id).await?;
+                tx.lock_organization(id).await?
+            }
+            found => found?,
+        };
         let found = found.ok_or(EngineError::NotFound("organization"))?;
         let change = match plan(&found, now)? {
             OrganizationPlan::Reached => return Ok(self.apply_organization(mark, found, false)),

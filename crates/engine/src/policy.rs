@@ -7,6 +7,7 @@ use keyward_core::new_key::CreationPolicy;
 use keyward_core::record::{Actor, KeyRecord};
 use keyward_core::time::Timestamp;
 use keyward_store::Tx;
+use keyward_store::organizations::Organization;
 
 use crate::Engine;
 use crate::error::EngineError;
@@ -20,8 +21,25 @@ impl Engine {
         &self,
         organization: &OrganizationId,
     ) -> Result<CreationPolicy, EngineError> {
-        let organization = self.show_organization(organization).await?;
+        let organization = self.undeleted_organization(organization).await?;
         Ok(organization.settings.creation_policy())
+    }
+
+    /// The organization, unless it was deleted: nothing new is made in it until it is restored.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Conflict`].
+    pub(crate) async fn undeleted_organization(
+        &self,
+        id: &OrganizationId,
+    ) -> Result<Organization, EngineError> {
+        let found = self.show_organization(id).await?;
+        if found.deletion.is_some() {
+            return Err(EngineError::Conflict(
+                "the organization is deleted; restore it first".to_owned(),
+            ));
+        }
+        Ok(found)
     }
 
     /// Whether the organization shows the pickers of scopes and level.

@@ -48,6 +48,7 @@ impl Engine {
             Once::Now(first) => first,
             Once::Before(repeated) => return Ok(Once::Before(repeated)),
         };
+        self.undeleted_organization(&organization).await?;
         // The secret that this rotation replaces: whoever began with the same one and came first has won.
         let (_, secrets) = self.show_key_whole(&organization, id).await?;
         let newest_seen = secrets.iter().map(|secret| secret.number).max();

@@ -21,6 +21,23 @@ impl Engine {
         found.ok_or(EngineError::NotFound("organization"))
     }
 
+    /// Ids of organizations after a position; for the operator on the machine only.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn list_organization_ids(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<OrganizationId>, EngineError> {
+        let rows = self
+            .inner
+            .store
+            .list_organization_ids(after, i64::from(limit) + 1)
+            .await?;
+        Ok(Page::cut(rows, limit, ToString::to_string))
+    }
+
     /// Organizations after a position; for the operator on the machine only.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use keyward_core::state::{KeyState, PauseReason};
 use keyward_store::key_list::{KeyQuery, Place};
 
 use crate::Engine;
+use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::BrokenSeals;
@@ -125,13 +126,22 @@ impl Engine {
         organization: &OrganizationId,
         filter: &KeyFilter,
     ) -> Result<(), EngineError> {
-        let meant = serde_json::to_value(filter).unwrap_or_default();
+        // What is searched for can be a person's name; the rest are names of ours and ids.
+        let without_text = KeyFilter {
+            text: None,
+            ..filter.clone()
+        };
+        let mut detail =
+            Detail::new().fact("filter", serde_json::to_value(&without_text).unwrap_or_default());
+        if let Some(text) = &filter.text {
+            detail = detail.personal("text", text, &mut SystemRandom)?;
+        }
         let event = Event {
             actor: context.actor.to_string(),
             action: "keys.stop",
             target: format!("organization/{organization}"),
             request_id: context.request_id.to_string(),
-            detail: Detail::new().fact("filter", meant),
+            detail,
         };
         let mut tx = self.inner.store.begin().await?;
         tx.append_audit(organization.as_str(), &event, self.now()).await?;

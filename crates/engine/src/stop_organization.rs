@@ -11,7 +11,7 @@ use keyward_store::organizations::Organization;
 use crate::Engine;
 use crate::context::Context;
 use crate::error::EngineError;
-use crate::organization_write::{OrganizationChange, OrganizationPlan};
+use crate::organization_write::{OrganizationChange, OrganizationPlan, UnreadableRow};
 
 pub use crate::organization_write::OrganizationWritten;
 
@@ -25,8 +25,13 @@ impl Engine {
         context: Context,
         id: OrganizationId,
     ) -> Result<OrganizationWritten, EngineError> {
-        self.set_organization_state(context, id, OrganizationState::stopped, "organization.stop")
-            .await
+        self.set_organization_state(
+            context,
+            (id, UnreadableRow::Mend),
+            OrganizationState::stopped,
+            "organization.stop",
+        )
+        .await
     }
 
     /// Resumes a stopped organization.
@@ -38,19 +43,24 @@ impl Engine {
         context: Context,
         id: OrganizationId,
     ) -> Result<OrganizationWritten, EngineError> {
-        self.set_organization_state(context, id, OrganizationState::resumed, "organization.resume")
-            .await
+        self.set_organization_state(
+            context,
+            (id, UnreadableRow::Refuse),
+            OrganizationState::resumed,
+            "organization.resume",
+        )
+        .await
     }
 
     /// Writes the state that `change` makes of the one that is found.
     pub(crate) async fn set_organization_state(
         &self,
         context: Context,
-        id: OrganizationId,
+        (id, unreadable): (OrganizationId, UnreadableRow),
         change: fn(OrganizationState) -> OrganizationState,
         action: &'static str,
     ) -> Result<OrganizationWritten, EngineError> {
-        self.write_organization(context, id, move |found, _| {
+        self.write_organization_as(context, id, unreadable, move |found, _| {
             let state = change(found.state);
             if found.deletion.is_some() && !state.is_stopped() {
                 return Err(EngineError::Conflict(

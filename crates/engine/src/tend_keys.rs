@@ -56,10 +56,15 @@ impl Engine {
     /// [`EngineError`]; what was done so far stays done, and the rest is found again.
     pub async fn tend_keys(&self, context: &Context) -> Result<Tended, EngineError> {
         let now = self.now();
-        let tended = Tended {
-            ended_secrets: self.end_secrets(context, now).await?,
-            notices: self.tell_due(now).await?,
-        };
+        let (ended_secrets, notices) = (self.end_secrets(context, now).await, self.tell_due(now).await);
+        self.forget_outdated(now).await?;
+        Ok(Tended {
+            ended_secrets: ended_secrets?,
+            notices: notices?,
+        })
+    }
+
+    async fn forget_outdated(&self, now: Timestamp) -> Result<(), EngineError> {
         // A write, so not at every tick.
         let cleaned_at = self.inner.cleaned_at_ms.load(Ordering::Relaxed);
         if now.as_unix_ms() >= cleaned_at.saturating_add(MINUTE_MS) {
@@ -75,7 +80,7 @@ impl Engine {
                 .cleaned_at_ms
                 .store(now.as_unix_ms(), Ordering::Relaxed);
         }
-        Ok(tended)
+        Ok(())
     }
 
     async fn end_secrets(&self, context: &Context, now: Timestamp) -> Result<usize, EngineError> {
@@ -90,11 +95,8 @@ impl Engine {
             let id = secret.key_id;
             match self.end_or_activate(context, &secret).await {
                 Ok(written) => ended += usize::from(written.is_changed),
-                // It is refused as it is; others must not wait for it.
-                Err(error @ (EngineError::SealBroken | EngineError::NotFound(_))) => {
-                    tracing::warn!(key.id = %id, %error, "an old secret could not be ended");
-                }
-                Err(error) => return Err(error),
+                // It is refused as it is; the others must not wait for it.
+                Err(error) => tracing::warn!(key.id = %id, %error, "an old secret could not be ended"),
             }
         }
         Ok(ended)

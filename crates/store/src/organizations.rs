@@ -20,6 +20,9 @@ const INSERT: &str = "INSERT INTO organization \
 const UPDATE: &str = "UPDATE organization SET version = version + 1, state = $3, name = $4, preference = $5, \
     attributes = $6, settings = $7, last_access_at = $8, updated_at = $9, deleted_by = $10, deleted_at = $11, \
     purge_at = $12, purge_begun_at = $13 WHERE id = $1 AND version = $2";
+const MAKE_READABLE: &str =
+    "UPDATE organization SET preference = '{}', attributes = '{}', settings = '{}' WHERE id = $1";
+const LIST_IDS: &str = "SELECT id FROM organization WHERE id > $1 ORDER BY id LIMIT $2";
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
 const LIST_DUE_PURGES: &str =
     "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
@@ -126,6 +129,27 @@ impl Store {
         row.map(Organization::try_from).transpose()
     }
 
+    /// Ids of organizations after an id, in their order, whatever else is in their rows. For the operator: no organization is
+    /// bound.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_organization_ids(
+        &self,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        let ids = on_read!(self, on => sqlx::query_scalar::<_, String>(LIST_IDS)
+            .bind(after).bind(limit).fetch_all(on).await)?;
+        ids.iter()
+            .map(|id| {
+                id.parse().map_err(|_| StoreError::Unreadable {
+                    what: "organization id",
+                })
+            })
+            .collect()
+    }
+
     /// Organizations after an id, in the order of their ids. For the operator: no organization is bound.
     ///
     /// # Errors
@@ -207,6 +231,15 @@ impl Tx {
         let row = in_tx!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
             .bind(id.as_str()).fetch_optional(on).await)?;
         row.map(Organization::try_from).transpose()
+    }
+
+    /// Replaces what decides about no key in a row that can't be read: preferences, attributes, settings.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn make_organization_readable(&mut self, id: &OrganizationId) -> Result<(), StoreError> {
+        in_tx!(self, on => sqlx::query(MAKE_READABLE).bind(id.as_str()).execute(on).await.map(drop))?;
+        Ok(())
     }
 
     /// Moves every purge that would come before `until`; how many. For the operator: no organization is bound.

@@ -257,7 +257,7 @@ impl Endpoint {
             description: "The ETag of what was read; another version is refused then.",
             is_required: false,
         })
-        .may_refuse(&[412])
+        .may_refuse(&[412, 428])
     }
 
     /// Can be repeated with the same `Idempotency-Key`, which `ManagementCall::attempt` reads.

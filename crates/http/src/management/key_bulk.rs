@@ -100,6 +100,18 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
 pub(super) struct StoppedAllView {
     /// The organizations that are stopped now.
     pub organizations: Vec<OrganizationStateView>,
+    /// Those that could not be stopped: try again.
+    pub failed: Vec<NotStoppedView>,
+}
+
+/// An organization that could not be stopped.
+#[derive(Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = NotStopped)]
+pub(super) struct NotStoppedView {
+    /// The organization.
+    pub id: String,
+    /// Why.
+    pub problem: String,
 }
 
 async fn preview(grant: Grant, mut call: ManagementCall) -> Result<Response, Problem> {
@@ -199,19 +211,31 @@ async fn resume(grant: Grant, call: ManagementCall) -> Result<Response, Problem>
 
 async fn stop_all(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
     let engine = call.engine();
-    let mut organizations = Vec::new();
+    let (mut organizations, mut failed) = (Vec::new(), Vec::new());
     let mut after = String::new();
     loop {
-        let page = engine.list_organizations(&after, 100).await?;
-        for organization in page.items {
-            let written = engine
-                .stop_organization(call.context.clone(), organization.id)
-                .await?;
-            organizations.push(standing(&written));
+        let page = engine.list_organization_ids(&after, 100).await?;
+        for id in page.items {
+            // One that can't be stopped keeps no other from being stopped.
+            match engine.stop_organization(call.context.clone(), id.clone()).await {
+                Ok(written) => organizations.push(standing(&written)),
+                Err(error) => failed.push(NotStoppedView {
+                    id: id.to_string(),
+                    problem: said(error),
+                }),
+            }
         }
         match page.next {
             Some(next) => after = next,
-            None => return reply::json(StatusCode::OK, &StoppedAllView { organizations }),
+            None => {
+                return reply::json(
+                    StatusCode::OK,
+                    &StoppedAllView {
+                        organizations,
+                        failed,
+                    },
+                );
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ use keyward_engine::Engine;
 use keyward_engine::context::Context;
 use keyward_engine::once::Attempt;
 use keyward_engine::verify_token::VerifiedToken;
+use keyward_store::members::Membership;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::openapi::RefOr;
@@ -121,6 +122,8 @@ pub struct ManagementCall {
     pub context: Context,
     /// The token that was accepted; asked again once a body has come.
     token: Option<VerifiedToken>,
+    /// The member in whose place the caller acts; asked again as well.
+    member: Option<Membership>,
     headers: HeaderMap,
     path: Vec<(String, String)>,
     /// Never locked: a body alone can't be shared, and a call that holds one could not be lent across an await.
@@ -290,6 +293,10 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
         let path = path_params(&mut parts, "the path is not UTF-8").await?;
         let principal = sign_in(&site, door, &parts, &path, &mut who).await?;
         who = principal.who();
+        let member = match &principal {
+            Principal::Person(membership) => Some(membership.clone()),
+            Principal::LocalAdministrator | Principal::Token(_) => None,
+        };
         let token = match &principal {
             Principal::Token(token) => Some(token.clone()),
             Principal::LocalAdministrator | Principal::Person(_) => None,
@@ -314,6 +321,7 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
             query: Query::of(parts.uri.query()),
             context: Context::new(grant.actor(), info.id.clone()),
             token,
+            member,
             headers: std::mem::take(&mut parts.headers),
             path,
             management: Arc::clone(&management),
@@ -466,10 +474,17 @@ impl ManagementCall {
 
     /// A body may come as slowly as its sender likes, and a token that was deleted meanwhile does nothing any more.
     async fn confirm(&self) -> Result<(), Problem> {
-        match &self.token {
-            None => Ok(()),
-            Some(token) => Ok(self.engine().confirm_token(token).await?),
+        if let Some(token) = &self.token {
+            self.engine().confirm_token(token).await?;
         }
+        if let Some(member) = &self.member {
+            let (organization, person) = (&member.organization_id, member.person_id.as_str());
+            let found = self.engine().memberships_of(Some(organization), person).await?;
+            if !found.contains(member) {
+                return Err(Problem::nothing_here());
+            }
+        }
+        Ok(())
     }
 }
 
