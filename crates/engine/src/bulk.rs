@@ -111,7 +111,7 @@ impl Engine {
     ) -> Result<BulkPreview, EngineError> {
         self.show_organization(organization).await?;
         let now = self.now();
-        let keys = self.meant(organization, (action, MAX_BULK), &filter, now).await?;
+        let keys = self.meant(organization, action, &filter, now).await?;
         let mut drawn = [0_u8; 40];
         fill_base36(&mut SystemRandom, &mut drawn)?;
         let token = Secret::new(String::from_utf8_lossy(&drawn).into_owned());
@@ -186,11 +186,7 @@ impl Engine {
         (action, filter): (BulkAction, KeyFilter),
         items: Vec<(KeyId, i64)>,
     ) -> Result<BulkOutcome, EngineError> {
-        // However many there are: those that appeared since are only named.
-        let meant_now = self
-            .meant(&organization, (action, usize::MAX), &filter, self.now())
-            .await?;
-        let meant_now: HashSet<KeyId> = meant_now.into_iter().map(|key| key.record.id).collect();
+        let meant_now = self.meant_ids(&organization, action, &filter).await?;
         let mut outcome = BulkOutcome {
             action,
             done: Vec::new(),
@@ -256,52 +252,72 @@ impl Engine {
         Ok(outcome)
     }
 
-    /// The keys that an action would do something to; more than `most` are refused.
+    /// The keys that an action would do something to, unless there are more than can be shown.
     async fn meant(
         &self,
         organization: &OrganizationId,
-        (action, most): (BulkAction, usize),
+        action: BulkAction,
         filter: &KeyFilter,
         now: Timestamp,
     ) -> Result<Vec<Key>, EngineError> {
-        let states: Vec<ShownState> = action
-            .states()
-            .iter()
-            .copied()
-            .filter(|state| filter.states.is_empty() || filter.states.contains(state))
-            .collect();
-        if states.is_empty() {
-            return Ok(Vec::new());
-        }
-        let filter = KeyFilter {
-            states,
-            ..filter.clone()
-        };
         let mut keys = Vec::new();
+        let Some(filter) = action.narrowed(filter) else {
+            return Ok(keys);
+        };
         let mut after: Option<Place> = None;
         loop {
-            let query = KeyQuery {
-                filter: &filter,
-                sort: KeySort::Created,
-                direction: Direction::Ascending,
-                after: after.as_ref(),
-                limit: CHUNK as i64,
-                now,
-            };
+            let query = chunk_of(&filter, after.as_ref(), now);
             let page = self.inner.store.query_keys(organization, &query).await?;
             let count = page.len();
             after = page.last().map(|placed| placed.place.clone());
             keys.extend(page.into_iter().map(|placed| placed.key));
-            if keys.len() > most {
+            if keys.len() > MAX_BULK {
                 return Err(EngineError::Invalid(vec![keyward_core::field::FieldProblem {
                     field: "filter".to_owned(),
-                    message: format!("means more than {most} keys; narrow it, and do the rest afterwards"),
+                    message: format!(
+                        "means more than {MAX_BULK} keys; narrow it, and do the rest afterwards"
+                    ),
                 }]));
             }
             if count < CHUNK {
                 return Ok(keys);
             }
         }
+    }
+
+    /// Which keys an action would do something to, however many: what is not shown is only named.
+    async fn meant_ids(
+        &self,
+        organization: &OrganizationId,
+        action: BulkAction,
+        filter: &KeyFilter,
+    ) -> Result<HashSet<KeyId>, EngineError> {
+        let mut ids = HashSet::new();
+        let Some(filter) = action.narrowed(filter) else {
+            return Ok(ids);
+        };
+        let mut after: Option<Place> = None;
+        loop {
+            let query = chunk_of(&filter, after.as_ref(), self.now());
+            let page = self.inner.store.query_key_places(organization, &query).await?;
+            let count = page.len();
+            ids.extend(page.iter().map(|place| place.id));
+            after = page.into_iter().last();
+            if count < CHUNK {
+                return Ok(ids);
+            }
+        }
+    }
+}
+
+const fn chunk_of<'a>(filter: &'a KeyFilter, after: Option<&'a Place>, now: Timestamp) -> KeyQuery<'a> {
+    KeyQuery {
+        filter,
+        sort: KeySort::Created,
+        direction: Direction::Ascending,
+        after,
+        limit: CHUNK as i64,
+        now,
     }
 }
 
@@ -328,6 +344,16 @@ impl BulkAction {
             "delete" => DeleteReason::from_name(request.reason.as_deref()?).map(Self::Delete),
             _ => None,
         }
+    }
+
+    /// What a filter means of the keys to which it does something; `None` if that is nothing.
+    fn narrowed(self, filter: &KeyFilter) -> Option<KeyFilter> {
+        let is_meant = |state: &ShownState| filter.states.is_empty() || filter.states.contains(state);
+        let states: Vec<ShownState> = self.states().iter().copied().filter(is_meant).collect();
+        (!states.is_empty()).then(|| KeyFilter {
+            states,
+            ..filter.clone()
+        })
     }
 
     /// The states of keys to which it does something.

@@ -78,7 +78,8 @@ impl Engine {
                 limit: CHUNK as i64,
                 now: self.now(),
             };
-            let page = match self.inner.store.query_keys(&organization, &query).await {
+            // A row that can't be read holds up none of the others.
+            let page = match self.inner.store.query_key_places(&organization, &query).await {
                 Ok(page) => page,
                 Err(error) => {
                     stopped.stopped_by = Some(error.into());
@@ -88,8 +89,8 @@ impl Engine {
             let Some(last) = page.last() else {
                 return Ok(stopped);
             };
-            after = Some(last.place.clone());
-            let ids = page.iter().map(|placed| placed.key.record.id).collect();
+            after = Some(last.clone());
+            let ids = page.iter().map(|place| place.id).collect();
             let paused = KeyState::Paused {
                 reason: PauseReason::Requested,
             };

@@ -58,10 +58,30 @@ pub struct PlacedKey {
 }
 
 #[derive(sqlx::FromRow)]
+struct PlaceRow {
+    id: String,
+    sorted_by: i64,
+}
+
+#[derive(sqlx::FromRow)]
 struct PlacedRow {
     sorted_by: i64,
     #[sqlx(flatten)]
     key: KeyRow,
+}
+
+/// Runs a statement that was put together.
+macro_rules! fetch {
+    ($on:ident, $row:ty, $sql:ident, $binds:ident) => {{
+        let mut prepared = sqlx::query_as::<_, $row>(AssertSqlSafe($sql));
+        for bind in $binds {
+            prepared = match bind {
+                Bind::Text(text) => prepared.bind(text),
+                Bind::Number(number) => prepared.bind(number),
+            };
+        }
+        prepared.fetch_all($on).await
+    }};
 }
 
 enum Bind {
@@ -112,17 +132,8 @@ impl Store {
         organization: &OrganizationId,
         query: &KeyQuery<'_>,
     ) -> Result<Vec<PlacedKey>, StoreError> {
-        let Text { sql, binds } = text_of(organization, query);
-        let rows = on_read!(self, on => {
-            let mut prepared = sqlx::query_as::<_, PlacedRow>(AssertSqlSafe(sql));
-            for bind in binds {
-                prepared = match bind {
-                    Bind::Text(text) => prepared.bind(text),
-                    Bind::Number(number) => prepared.bind(number),
-                };
-            }
-            prepared.fetch_all(on).await
-        })?;
+        let Text { sql, binds } = whole_keys(places(organization, query), query);
+        let rows = on_read!(self, on => fetch!(on, PlacedRow, sql, binds))?;
         rows.into_iter()
             .map(|row| {
                 let value = row.sorted_by;
@@ -135,37 +146,45 @@ impl Store {
             })
             .collect()
     }
+
+    /// As [`Store::query_keys`], where only which keys they are matters: a row that can't be read is among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn query_key_places(
+        &self,
+        organization: &OrganizationId,
+        query: &KeyQuery<'_>,
+    ) -> Result<Vec<Place>, StoreError> {
+        let Text { sql, binds } = places(organization, query);
+        let rows = on_read!(self, on => fetch!(on, PlaceRow, sql, binds))?;
+        let read = rows.into_iter().map(|row| {
+            let id = row.id.parse();
+            let id = id.map_err(|_| StoreError::Unreadable { what: "key id" })?;
+            Ok(Place {
+                value: row.sorted_by,
+                id,
+            })
+        });
+        read.collect()
+    }
 }
 
-fn text_of(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
+/// The statement that finds a page: id and place of each key, in order.
+fn places(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
     let mut text = Text {
         sql: String::new(),
         binds: Vec::new(),
     };
     let own = text.text(organization.as_str());
-    let (sorted_by, value) = match query.sort {
-        KeySort::Created => ("k.created_at", "k.created_at"),
-        KeySort::Name => (NAME_ORDER, "0"),
-        KeySort::LastUsed => ("COALESCE(u.last_used_at, 0)", "COALESCE(u.last_used_at, 0)"),
-        KeySort::Expires => (
-            "COALESCE(k.expires_at, 9223372036854775807)",
-            "COALESCE(k.expires_at, 9223372036854775807)",
-        ),
-        KeySort::Due => (
-            "COALESCE(k.rotation_due_at, 9223372036854775807)",
-            "COALESCE(k.rotation_due_at, 9223372036854775807)",
-        ),
-    };
+    let (sorted_by, value) = sorted_by(query.sort);
     let _ = write!(
         text.sql,
         "SELECT k.id AS id, {sorted_by} AS sort_key, CAST({value} AS BIGINT) AS sorted_by FROM secret_key k \
          LEFT JOIN key_use u ON u.key_id = k.id WHERE k.organization_id = {own}"
     );
     narrow(&mut text, query.filter, query.now);
-    let (order, beyond) = match query.direction {
-        Direction::Ascending => ("ASC", ">"),
-        Direction::Descending => ("DESC", "<"),
-    };
+    let (order, beyond) = order_of(query.direction);
     if let Some(place) = query.after {
         let id = text.text(place.id.as_str());
         let condition = if query.sort == KeySort::Name {
@@ -181,13 +200,50 @@ fn text_of(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
         text.and(&condition);
     }
     let limit = text.bind(Bind::Number(query.limit));
-    let found = std::mem::take(&mut text.sql);
-    text.sql = format!(
-        "SELECT p.sorted_by, {COLUMNS} FROM ({found} ORDER BY {sorted_by} {order}, k.id {order} LIMIT {limit}) p \
-         JOIN secret_key k ON k.id = p.id JOIN organization o ON o.id = k.organization_id \
-         LEFT JOIN secret s ON s.key_id = k.id AND s.life = 'current' ORDER BY p.sort_key {order}, k.id {order}"
+    let _ = write!(
+        text.sql,
+        " ORDER BY {sorted_by} {order}, k.id {order} LIMIT {limit}"
     );
     text
+}
+
+/// The page with its keys read whole.
+fn whole_keys(found: Text, query: &KeyQuery<'_>) -> Text {
+    let (order, _) = order_of(query.direction);
+    Text {
+        sql: format!(
+            "SELECT p.sorted_by, {COLUMNS} FROM ({}) p \
+             JOIN secret_key k ON k.id = p.id JOIN organization o ON o.id = k.organization_id \
+             LEFT JOIN secret s ON s.key_id = k.id AND s.life = 'current' ORDER BY p.sort_key {order}, k.id {order}",
+            found.sql
+        ),
+        binds: found.binds,
+    }
+}
+
+/// What a list is sorted by, and what of that is its place as a number.
+const fn sorted_by(sort: KeySort) -> (&'static str, &'static str) {
+    match sort {
+        KeySort::Created => ("k.created_at", "k.created_at"),
+        KeySort::Name => (NAME_ORDER, "0"),
+        KeySort::LastUsed => ("COALESCE(u.last_used_at, 0)", "COALESCE(u.last_used_at, 0)"),
+        KeySort::Expires => (
+            "COALESCE(k.expires_at, 9223372036854775807)",
+            "COALESCE(k.expires_at, 9223372036854775807)",
+        ),
+        KeySort::Due => (
+            "COALESCE(k.rotation_due_at, 9223372036854775807)",
+            "COALESCE(k.rotation_due_at, 9223372036854775807)",
+        ),
+    }
+}
+
+/// The direction's word, and what lies beyond a place.
+const fn order_of(direction: Direction) -> (&'static str, &'static str) {
+    match direction {
+        Direction::Ascending => ("ASC", ">"),
+        Direction::Descending => ("DESC", "<"),
+    }
 }
 
 fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp) {
@@ -321,7 +377,8 @@ mod tests {
 
     /// The statement with its values written in, and its plan.
     async fn plan(place: &TestPlace, query: &KeyQuery<'_>) -> String {
-        let Text { mut sql, binds } = text_of(&"org-1".parse().unwrap(), query);
+        let organization = "org-1".parse().unwrap();
+        let Text { mut sql, binds } = whole_keys(places(&organization, query), query);
         for (at, bind) in binds.iter().enumerate().rev() {
             let value = match bind {
                 Bind::Text(text) => format!("'{text}'"),

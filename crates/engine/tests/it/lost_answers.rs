@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use keyward_core::edit_key::KeyEdit;
+use keyward_core::key_filter::KeyFilter;
 use keyward_core::refusal::Code;
+use keyward_core::state::DeleteReason;
 use keyward_engine::EngineError;
+use keyward_engine::bulk::{BulkAction, LeftOut};
+use keyward_engine::create_key::CreatedKey;
 use keyward_store::{Database, StoreError};
 use keyward_testkit::engine::{Kind, Place, TestEngine, context, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 const RELAY: u8 = 0;
 const CUT_AFTER: u8 = 1;
 const CUT_BEFORE: u8 = 2;
+/// Added to an order: it means the commit after the next one.
+const ONE_LATER: u8 = 10;
 
 /// Starts a relay to the server of `url`, and gives the URL through it.
 async fn relayed(url: &str, order: Arc<AtomicU8>) -> String {
@@ -32,6 +39,14 @@ async fn relayed(url: &str, order: Arc<AtomicU8>) -> String {
     format!("{head}@{address}/{path}{separator}sslmode=disable")
 }
 
+/// What is left of an order after a commit.
+fn next_order(order: &AtomicU8) -> u8 {
+    order
+        .load(Ordering::SeqCst)
+        .checked_sub(ONE_LATER)
+        .unwrap_or(RELAY)
+}
+
 async fn relay(mut client: TcpStream, mut server: TcpStream, order: Arc<AtomicU8>) {
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
@@ -40,7 +55,7 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, order: Arc<AtomicU8
                 let Ok(length @ 1..) = read else { return };
                 let sent = &from_client[..length];
                 let is_commit = sent.windows(6).any(|word| word == b"COMMIT");
-                match is_commit.then(|| order.swap(RELAY, Ordering::SeqCst)) {
+                match is_commit.then(|| order.swap(next_order(&order), Ordering::SeqCst)) {
                     Some(CUT_BEFORE) => return,
                     Some(CUT_AFTER) => {
                         server.write_all(sent).await.unwrap();
@@ -164,4 +179,107 @@ async fn a_creation_without_an_answer_is_no_success() {
         );
     }
     assert!(test.engine.cache().is_empty());
+}
+
+/// Three keys and the token of a dry run over them, one of which was edited since.
+async fn a_dry_run(
+    test: &TestEngine,
+    organization: &keyward_core::ids::OrganizationId,
+    action: BulkAction,
+) -> (Vec<CreatedKey>, String) {
+    let keys = crate::bulk::keys(test, organization, 3).await;
+    let all = (action, KeyFilter::default());
+    let preview = test.engine.preview_bulk(&context(), organization, all).await;
+    let edit = KeyEdit {
+        name: Some("Edited since".to_owned()),
+        ..KeyEdit::default()
+    };
+    test.engine
+        .edit_key(
+            context(),
+            organization.clone(),
+            keys[0].key.record.id,
+            (edit, None),
+        )
+        .await
+        .unwrap();
+    (keys, preview.unwrap().token.reveal().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_was_committed_is_answered_as_one_and_names_what_it_left_out() {
+    let (test, order) = through_a_relay().await;
+    for (id, action, code) in [
+        ("org-1", BulkAction::Pause, Code::KeyPaused),
+        (
+            "org-2",
+            BulkAction::Delete(DeleteReason::Unused),
+            Code::KeyDeleted,
+        ),
+    ] {
+        let organization = test.organization(id).await;
+        let (keys, token) = a_dry_run(&test, &organization, action).await;
+        // The first commit takes the token.
+        order.store(CUT_AFTER + ONE_LATER, Ordering::SeqCst);
+        let outcome = test
+            .engine
+            .run_bulk(context(), organization.clone(), &token)
+            .await;
+        let outcome = outcome.unwrap();
+        assert_eq!(
+            order.load(Ordering::SeqCst),
+            RELAY,
+            "the commit went through the relay"
+        );
+        assert!(outcome.stopped_by.is_none());
+        assert_eq!(outcome.done.len(), 2);
+        assert_eq!(outcome.left_out, [(keys[0].key.record.id, LeftOut::Changed)]);
+        assert_eq!(test.verify(keys[0].value.reveal()).await, Ok(()));
+        for key in &keys[1..] {
+            assert_eq!(test.verify(key.value.reveal()).await, Err(code));
+            assert_eq!(test.verify_afresh(key.value.reveal()).await, Err(code));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_was_not_committed_changed_nothing_and_says_so() {
+    let (test, order) = through_a_relay().await;
+    let organization = test.organization("org-1").await;
+    let (keys, token) = a_dry_run(&test, &organization, BulkAction::Pause).await;
+    order.store(CUT_BEFORE + ONE_LATER, Ordering::SeqCst);
+    let outcome = test
+        .engine
+        .run_bulk(context(), organization.clone(), &token)
+        .await;
+    let outcome = outcome.unwrap();
+    assert_eq!(order.load(Ordering::SeqCst), RELAY);
+    assert!(
+        matches!(
+            outcome.stopped_by,
+            Some(EngineError::Unavailable(StoreError::NotCommitted))
+        ),
+        "{outcome:?}"
+    );
+    assert!(outcome.done.is_empty());
+    // An emergency stop says the same, and whoever repeats it stops what is left.
+    order.store(CUT_BEFORE + ONE_LATER, Ordering::SeqCst);
+    let all = KeyFilter::default();
+    let stop = || {
+        test.engine
+            .stop_keys(context(), organization.clone(), all.clone())
+    };
+    let stopped = stop().await.unwrap();
+    assert!(stopped.stopped_by.is_some() && stopped.paused.is_empty());
+    for key in &keys {
+        assert_eq!(test.verify(key.value.reveal()).await, Ok(()));
+        assert_eq!(test.verify_afresh(key.value.reveal()).await, Ok(()));
+    }
+    order.store(CUT_AFTER + ONE_LATER, Ordering::SeqCst);
+    let stopped = stop().await.unwrap();
+    assert!(stopped.stopped_by.is_none());
+    assert_eq!(stopped.paused.len(), keys.len());
+    for key in &keys {
+        assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyPaused));
+    }
 }

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on ends, and its helpers are not marked as tests"
 )]
 
+mod bulk;
 mod cache;
 mod change_role;
 mod create_key;
@@ -17,6 +18,8 @@ mod edit_key;
 mod edit_settings;
 mod invitations;
 mod last_use;
+mod list_keys;
+mod look_up_keys;
 mod lost_answers;
 mod once;
 mod organization_cell;
@@ -29,6 +32,7 @@ mod restore;
 mod right;
 mod rotate_key;
 mod rotate_keyring;
+mod stop_keys;
 mod stop_organization;
 mod tampering;
 mod tend_keys;
