@@ -15,6 +15,8 @@ use crate::system;
 /// The client's version that Keyward promises to serve unchanged.
 const CLIENT_VERSION: &str = "0.1.0b7";
 
+const SCHEMATHESIS_VERSION: &str = "4.32.5";
+
 /// Prints the folders that hold PostgreSQL's programs and the libraries that they look for beside themselves.
 const LOCATE_POSTGRES: &str = "
 import importlib.util, pathlib
@@ -33,6 +35,18 @@ pub(crate) fn official_client() -> Result<PathBuf> {
     environment(
         &format!("venv-vi-sdk-{CLIENT_VERSION}"),
         &format!("vi-sdk=={CLIENT_VERSION}"),
+        &check,
+    )
+}
+
+/// The Python of an environment that holds Schemathesis, which asks a server what its description allows.
+pub(crate) fn schemathesis() -> Result<PathBuf> {
+    let check = format!(
+        "import importlib.metadata; assert importlib.metadata.version('schemathesis') == '{SCHEMATHESIS_VERSION}'"
+    );
+    environment(
+        &format!("venv-schemathesis-{SCHEMATHESIS_VERSION}"),
+        &format!("schemathesis=={SCHEMATHESIS_VERSION}"),
         &check,
     )
 }

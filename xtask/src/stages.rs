@@ -34,6 +34,7 @@ pub(crate) enum Stage {
 pub(crate) struct Surroundings {
     postgres: Option<Cluster>,
     python: Option<PathBuf>,
+    schemathesis: Option<PathBuf>,
     is_build_broken: bool,
 }
 
@@ -69,7 +70,7 @@ impl Stage {
             Self::Docs => "the documentation builds without a warning (cargo doc)",
             Self::SupplyChain => "licences, advisories and banned crates (cargo deny)",
             Self::Postgres => "find or install PostgreSQL, and start an empty server",
-            Self::Python => "find or install the official Python client",
+            Self::Python => "find or install the official Python client and Schemathesis",
             Self::Build => "build the `keyward` program",
             Self::Test => "run all tests (cargo test)",
         }
@@ -103,6 +104,7 @@ impl Stage {
             }
             Self::Python => {
                 surroundings.python = Some(python::official_client()?);
+                surroundings.schemathesis = Some(python::schemathesis()?);
                 Ok(Tally::one_passed())
             }
             Self::Build => {
@@ -153,6 +155,9 @@ fn run_tests(surroundings: &Surroundings) -> Result<Tally> {
     }
     if let Some(python) = &surroundings.python {
         command.env("KEYWARD_TEST_PYTHON", python);
+    }
+    if let Some(python) = &surroundings.schemathesis {
+        command.env("KEYWARD_TEST_SCHEMATHESIS", python);
     }
     let mut child = command.spawn().context("could not start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no output")?;

@@ -152,9 +152,6 @@ pub struct StopBody {
 /// Every problem.
 pub fn read_stop(mut fields: Fields, now: Timestamp) -> Result<Option<KeyFilter>, Vec<FieldProblem>> {
     if fields.is_null("filter") {
-        fields.take("filter");
-    }
-    if fields.is_null("filter") {
         fields.problem(
             "filter",
             "must be an object, `{}` for every key; leave it out to stop the whole organization",
@@ -210,4 +207,32 @@ pub fn read_look_up(mut fields: Fields) -> Result<String, Vec<FieldProblem>> {
 /// Reads the filter out of the parameters of a list, which were made fields.
 pub fn read_list_filter(fields: &mut Fields, now: Timestamp) -> KeyFilter {
     take_filter(fields, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_767_225_600_000);
+
+    fn stop(body: &str) -> Result<Option<KeyFilter>, Vec<String>> {
+        read_stop(Fields::of_body(body.as_bytes()).unwrap(), NOW)
+            .map_err(|problems| problems.into_iter().map(|problem| problem.field).collect())
+    }
+
+    #[test]
+    fn a_stop_without_a_filter_is_of_the_organization_and_null_is_a_mistake() {
+        assert_eq!(stop("{}"), Ok(None));
+        assert_eq!(stop(r#"{"filter": {}}"#), Ok(Some(KeyFilter::default())));
+        assert_eq!(stop(r#"{"filter": null}"#), Err(vec!["filter".to_owned()]));
+    }
+
+    #[test]
+    fn a_key_is_no_text_of_a_filter() {
+        let vectors = include_str!("../../core/testdata/key-vectors.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let key = vectors["valid"][0]["text"].as_str().unwrap();
+        let body = format!(r#"{{"filter": {{"text": "{key}"}}}}"#);
+        assert_eq!(stop(&body), Err(vec!["filter.text".to_owned()]));
+    }
 }

@@ -67,8 +67,8 @@ impl Engine {
             states: vec![ShownState::Active],
             ..filter
         };
-        // Those who come while it runs are found, too: keys are gone through in the order of their creation.
         let mut after: Option<Place> = None;
+        let mut paused_before = 0;
         loop {
             let query = KeyQuery {
                 filter: &filter,
@@ -87,7 +87,13 @@ impl Engine {
                 }
             };
             let Some(last) = page.last() else {
-                return Ok(stopped);
+                // Those that came while it ran are found by another pass, until one finds none.
+                if stopped.paused.len() == paused_before {
+                    return Ok(stopped);
+                }
+                paused_before = stopped.paused.len();
+                after = None;
+                continue;
             };
             after = Some(last.clone());
             let ids = page.iter().map(|place| place.id).collect();
@@ -107,7 +113,9 @@ impl Engine {
                     for (id, one) in written {
                         match one {
                             Ok(one) if one.is_changed => stopped.paused.push(id),
-                            Err(EngineError::SealBroken) => stopped.broken.push(id),
+                            Err(EngineError::SealBroken) if !stopped.broken.contains(&id) => {
+                                stopped.broken.push(id);
+                            }
                             // Paused or ended by somebody else meanwhile.
                             Ok(_) | Err(_) => {}
                         }

@@ -247,12 +247,11 @@ const fn order_of(direction: Direction) -> (&'static str, &'static str) {
 }
 
 fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp) {
-    let ids: Vec<String> = filter
-        .ids
-        .iter()
-        .map(|id| format!("k.id = {}", text.text(id.as_str())))
-        .collect();
-    text.and_any(&ids);
+    if !filter.ids.is_empty() {
+        // Not one comparison after the other, of which SQLite takes no thousand.
+        let ids: Vec<String> = filter.ids.iter().map(|id| text.text(id.as_str())).collect();
+        text.and(&format!("k.id IN ({})", ids.join(", ")));
+    }
     let states: Vec<String> = filter
         .states
         .iter()

@@ -152,6 +152,24 @@ fn a_replacement_copies_and_is_not_wider_where_nothing_is_picked() {
     assert_eq!(over.unwrap_err()[0].field, "expires_at");
 }
 
+#[test]
+fn where_nothing_is_picked_no_edit_widens() {
+    let mut narrow = key();
+    narrow.record.access = Access::new(ScopeSet::NONE.with(Scope::Dataset), Permission::ReadOnly).unwrap();
+    let wider = KeyEdit {
+        level: Some(PermissionLevel::Full),
+        ..KeyEdit::default()
+    };
+    let edited = |edit: &KeyEdit, pickers| edit.apply_within(&narrow, (OPEN, pickers), NOW);
+    assert!(edited(&wider, Pickers::Shown).is_ok());
+    assert_eq!(edited(&wider, Pickers::Hidden).unwrap_err()[0].field, "level");
+    let name = KeyEdit {
+        name: Some("Another".to_owned()),
+        ..KeyEdit::default()
+    };
+    assert!(edited(&name, Pickers::Hidden).is_ok());
+}
+
 proptest! {
     #[test]
     fn an_empty_edit_changes_nothing(access in any_access(), conditions in any_conditions()) {

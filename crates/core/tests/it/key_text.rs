@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyward_core::key_text::{KeyText, Malformed, Prefix, new_key_id, new_key_text};
+use keyward_core::key_text::{KeyText, Malformed, Prefix, holds_key, new_key_id, new_key_text};
 use keyward_core::keyring::Keyring;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -309,5 +309,23 @@ proptest! {
         let spliced = format!("{}{new}{}", &key[..from], &key[to..]);
         prop_assume!(spliced != key);
         prop_assert!(KeyText::parse(&spliced, &prefix).is_err());
+    }
+}
+
+#[test]
+fn a_whole_key_is_found_in_any_text() {
+    for (text, _) in valid_texts() {
+        for held in [
+            text.clone(),
+            format!("my key: {text}, thanks"),
+            format!("KEY=\"{text}\""),
+        ] {
+            assert!(holds_key(&held), "{held}");
+        }
+        assert!(!holds_key(&text[..text.len() - 1]), "one that is cut is no key");
+    }
+    let hash = "0123456789abcdef".repeat(8);
+    for harmless in ["", "dtvi_", "the dtvi_ prefix", &hash, &format!("sha_{hash}")] {
+        assert!(!holds_key(harmless), "{harmless}");
     }
 }

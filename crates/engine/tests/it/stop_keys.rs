@@ -164,7 +164,39 @@ async fn a_broken_seal_is_named_and_holds_up_no_other(kind: Kind) {
     }
 }
 
+async fn a_thousand_ids_beside_every_other_part_are_a_filter(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let mut ids: Vec<keyward_core::ids::KeyId> = (0..999)
+        .map(|number| format!("{number:016}").parse().unwrap())
+        .collect();
+    ids.push(key.key.record.id);
+    let filter = keyward_core::key_filter::KeyFilter {
+        ids,
+        levels: keyward_core::level::PermissionLevel::ALL.to_vec(),
+        creators: vec![keyward_core::record::Actor::LocalAdministrator],
+        text: Some("key".to_owned()),
+        due: vec![keyward_core::rotation::DueStatus::NotDue],
+        ..keyward_core::key_filter::KeyFilter::default()
+    };
+    let stopped = test
+        .engine
+        .stop_keys(keyward_testkit::engine::context(), organization.clone(), filter)
+        .await
+        .unwrap();
+    assert!(stopped.stopped_by.is_none());
+    assert_eq!(stopped.paused, [key.key.record.id]);
+    // What was searched for is beside the chain, and not in it.
+    let facts = test
+        .place
+        .texts(&["SELECT facts FROM audit_entry WHERE action = 'keys.stop'"])
+        .await;
+    assert!(!facts[0].contains("\"text\":\"key\""), "{facts:?}");
+}
+
 on_both_databases!(
+    a_thousand_ids_beside_every_other_part_are_a_filter,
     more_keys_than_a_chunk_are_paused_and_each_is_named,
     no_verify_that_begins_after_a_stop_returned_is_accepted,
     a_filter_that_means_no_active_key_pauses_none,

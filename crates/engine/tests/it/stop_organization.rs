@@ -334,7 +334,26 @@ async fn writers_at_once_end_in_one_history(kind: Kind) {
     );
 }
 
+/// Nobody keeps an organization from being stopped by spoiling its row.
+async fn a_row_that_can_not_be_read_is_stopped_all_the_same(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    test.place
+        .run("UPDATE organization SET settings = 'x', preference = 'x' WHERE id = 'org-1'")
+        .await;
+    let stopped = test
+        .engine
+        .stop_organization(context(), organization.clone())
+        .await
+        .unwrap();
+    assert!(stopped.is_changed);
+    assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyPaused));
+    assert_eq!(test.verify_afresh(key.value.reveal()).await, Err(Code::KeyPaused));
+}
+
 on_both_databases!(
+    a_row_that_can_not_be_read_is_stopped_all_the_same,
     a_stop_is_true_for_every_key_until_it_is_taken_back,
     a_lock_refuses_last_and_outlives_a_stop,
     a_stop_leaves_its_trail,

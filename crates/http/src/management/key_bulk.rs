@@ -188,6 +188,10 @@ async fn stop(grant: Grant, mut call: ManagementCall) -> Result<Response, Proble
             let stopped = engine
                 .stop_keys(call.context.clone(), organization, filter)
                 .await?;
+            if let (Some(_), true) = (&stopped.stopped_by, stopped.paused.is_empty()) {
+                // Nothing was paused: that must not look like a stop.
+                return Err(stopped.stopped_by.map_or_else(Problem::busy, Problem::from));
+            }
             StoppedView {
                 organization_stopped: false,
                 complete: stopped.stopped_by.is_none(),

@@ -21,6 +21,7 @@ mod meddler;
 mod people;
 mod quickstart;
 mod raw_http;
+mod schemathesis;
 mod sdk;
 mod sdk_rotation;
 mod secrecy;
