@@ -12,10 +12,10 @@ use keyward_core::management_right::ManagementRight;
 use keyward_core::time::DAY_MS;
 use keyward_engine::EngineError;
 use keyward_engine::bulk::BulkAction;
-use keyward_engine::stop_organization::OrganizationWritten;
 
 use super::endpoint::{Endpoint, Tag};
 use super::keys::with_uses;
+use super::organizations::standing;
 use super::principal::Grant;
 use super::{ManagementCall, ManagementRoutes};
 use crate::problem::Problem;
@@ -241,17 +241,6 @@ async fn stop_all(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
                 );
             }
         }
-    }
-}
-
-pub(super) fn standing(written: &OrganizationWritten) -> OrganizationStateView {
-    OrganizationStateView {
-        id: written.organization.id.to_string(),
-        state: written.organization.state.name().to_owned(),
-        changed: written.is_changed,
-        confirmed: written.confirmed,
-        waited_out: written.waited_out,
-        waited_ms: written.waited_ms,
     }
 }
 
