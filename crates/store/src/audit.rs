@@ -184,9 +184,7 @@ impl Tx {
     ) -> Result<i64, StoreError> {
         let organization = organization.as_str();
         self.append_audit(organization, event, now).await?;
-        let number = in_tx!(self, on =>
-            sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
-        .ok_or(StoreError::NotTheWriter)?;
+        let number = self.next_change(epoch).await?;
         in_tx!(self, on => sqlx::query(INSERT_FEED)
             .bind(number)
             .bind(organization)
@@ -196,16 +194,43 @@ impl Tx {
             .execute(on)
             .await
             .map(drop))?;
+        let payload = event.detail.facts_json();
+        self.put_event(number, (organization, key_id), (event.action, &payload), now)
+            .await?;
+        Ok(number)
+    }
+
+    /// Takes the next number of what is told to others. Its row stays locked until the transaction ends.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
+    pub(crate) async fn next_change(&mut self, epoch: i64) -> Result<i64, StoreError> {
+        in_tx!(self, on =>
+            sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
+        .ok_or(StoreError::NotTheWriter)
+    }
+
+    /// Puts an event into the outbox under a number of [`Tx::next_change`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(crate) async fn put_event(
+        &mut self,
+        number: i64,
+        (organization, key_id): (&str, &str),
+        (kind, payload): (&str, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         in_tx!(self, on => sqlx::query(INSERT_OUTBOX)
             .bind(number)
             .bind(organization)
             .bind(key_id)
-            .bind(event.action)
-            .bind(event.detail.facts_json())
+            .bind(kind)
+            .bind(payload)
             .bind(now.as_unix_ms())
             .execute(on)
             .await
             .map(drop))?;
-        Ok(number)
+        Ok(())
     }
 }

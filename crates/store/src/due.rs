@@ -8,6 +8,7 @@ use keyward_core::time::Timestamp;
 
 use crate::backend::{Store, Tx};
 use crate::error::StoreError;
+use crate::keys::id_pair;
 
 const LIST_OVER: &str = "SELECT k.organization_id, k.id, s.number FROM secret s JOIN secret_key k ON k.id = s.key_id \
     WHERE s.valid_until <= $1 AND s.life <> 'ended' AND k.state <> 'deleted' ORDER BY s.valid_until, k.id LIMIT $2";
@@ -16,10 +17,6 @@ const LIST_UNTOLD: &str = "SELECT organization_id, id, rotation_due_at FROM secr
     ORDER BY rotation_due_at, id LIMIT $4";
 const TELL: &str = "UPDATE secret_key SET due_told = $4 WHERE organization_id = $1 AND id = $2 AND rotation_due_at = $3 \
     AND due_told < $4 AND state <> 'deleted'";
-const NEXT_CHANGE: &str =
-    "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
-const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id, kind, payload, created_at) \
-    VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// A secret whose time is over, though it is stored as living.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +63,7 @@ impl Store {
             .bind(until.as_unix_ms()).bind(limit).fetch_all(on).await)?;
         rows.into_iter()
             .map(|(organization, key, number)| {
-                let (organization_id, key_id) = ids(&organization, &key)?;
+                let (organization_id, key_id) = id_pair((organization, key))?;
                 Ok(SecretOver {
                     organization_id,
                     key_id,
@@ -90,7 +87,7 @@ impl Store {
             .bind(before.as_unix_ms()).bind(urgency).bind(now.as_unix_ms()).bind(limit).fetch_all(on).await)?;
         rows.into_iter()
             .map(|(organization, key, due_at)| {
-                let (organization_id, key_id) = ids(&organization, &key)?;
+                let (organization_id, key_id) = id_pair((organization, key))?;
                 Ok(Untold {
                     organization_id,
                     key_id,
@@ -125,32 +122,13 @@ impl Tx {
         if told == 0 {
             return Ok(false);
         }
-        let number = in_tx!(self, on =>
-            sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
-        .ok_or(StoreError::NotTheWriter)?;
+        let number = self.next_change(epoch).await?;
         let payload = format!("{{\"due_at_ms\":{}}}", untold.due_at.as_unix_ms());
-        in_tx!(self, on => sqlx::query(INSERT_OUTBOX)
-            .bind(number)
-            .bind(organization)
-            .bind(untold.key_id.as_str())
-            .bind(notice.kind)
-            .bind(payload)
-            .bind(now.as_unix_ms())
-            .execute(on)
-            .await
-            .map(drop))?;
+        let subject = (organization, untold.key_id.as_str());
+        self.put_event(number, subject, (notice.kind, &payload), now)
+            .await?;
         Ok(true)
     }
-}
-
-fn ids(organization: &str, key: &str) -> Result<(OrganizationId, KeyId), StoreError> {
-    let organization = organization.parse().map_err(|_| StoreError::Unreadable {
-        what: "organization id",
-    })?;
-    let key = key
-        .parse()
-        .map_err(|_| StoreError::Unreadable { what: "key id" })?;
-    Ok((organization, key))
 }
 
 #[cfg(test)]

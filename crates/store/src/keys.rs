@@ -781,7 +781,7 @@ fn tags_json(key: &Key) -> String {
     serde_json::to_string(&key.tags).unwrap_or_else(|_| "unwritable".to_owned())
 }
 
-fn id_pair((organization, id): (String, String)) -> Result<(OrganizationId, KeyId), StoreError> {
+pub(crate) fn id_pair((organization, id): (String, String)) -> Result<(OrganizationId, KeyId), StoreError> {
     Ok((
         readable(organization.parse(), "organization id")?,
         readable(id.parse(), "key id")?,
