@@ -275,7 +275,7 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(rate) = rate {
-            rate_limit::tell(headers, rate);
+            rate_limit::tell(headers, rate_limit::KEY, rate);
         }
         response
     }

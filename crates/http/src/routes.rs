@@ -179,7 +179,7 @@ where
     .await;
     let mut response = finish(&site, &info, who, outcome);
     if let Some(rate) = rate {
-        rate_limit::tell(response.headers_mut(), rate);
+        rate_limit::tell(response.headers_mut(), rate_limit::KEY, rate);
     }
     response
 }

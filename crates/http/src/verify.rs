@@ -102,7 +102,7 @@ fn accepted(key: Accepted<'_>) -> Option<Response> {
     headers.insert(SCOPES, scopes_value(key.scopes));
     headers.insert(PERMISSION, level_value(key.level));
     if let Some(rate) = key.rate {
-        rate_limit::tell(headers, rate);
+        rate_limit::tell(headers, rate_limit::KEY, rate);
     }
     Some(response)
 }

@@ -36,7 +36,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use keyward_api::fields::Fields;
 use keyward_api::problem::RequestCode;
 use keyward_core::field::FieldProblem;
@@ -57,10 +57,11 @@ use utoipa::{PartialSchema, ToSchema};
 
 use self::endpoint::{Demand, Endpoint};
 use self::principal::{Grant, Principal, sign_in};
-use self::throttle::{BURST, FULL_MS, Standing, Throttle};
+use self::throttle::Throttle;
 use crate::body;
 use crate::problem::Problem;
 use crate::query::{PageRequest, Paging, Query};
+use crate::rate_limit;
 use crate::request::{RequestInfo, Who, peer_of};
 use crate::routes::{find, finish, path_params, room_for_body, without_panic};
 use crate::site::SharedSite;
@@ -69,10 +70,6 @@ use crate::site::SharedSite;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says of a reply that it is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// See draft-ietf-httpapi-ratelimit-headers.
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// See [`RATE_LIMIT_POLICY`].
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Saves a keyring durably in place of the one that was there.
 pub type SaveKeyring = dyn Fn(&Keyring) -> std::io::Result<()> + Send + Sync;
@@ -303,12 +300,12 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
         };
         if let Some(token) = token.as_ref().filter(|_| route.endpoint.is_throttled) {
             let taken = management.throttle.take(token.id, site.engine.now());
-            standing = Some(taken);
+            standing = Some(taken.status);
             if !taken.is_within {
                 // Whoever asks too often must not fill the log either.
                 who = Who::RefusedToken(token.id);
                 return Err(ManagementRefusal::TooManyRequests {
-                    retry_after_seconds: taken.wait_seconds,
+                    retry_after_seconds: taken.status.reset_after_seconds,
                 }
                 .into());
             }
@@ -334,24 +331,10 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
     .await;
     let mut response = finish(&site, &info, who, outcome);
     if let Some(standing) = standing {
-        tell_standing(&mut response, standing);
+        // How many requests the token may still make, for clients that pace themselves.
+        rate_limit::tell(response.headers_mut(), rate_limit::MANAGEMENT, standing);
     }
     response
-}
-
-/// How many requests the token may still make, for clients that pace themselves.
-fn tell_standing(response: &mut Response, standing: Standing) {
-    let policy = format!("\"management\";q={BURST};w={}", FULL_MS / 1_000);
-    let now = format!(
-        "\"management\";r={};t={}",
-        standing.remaining, standing.wait_seconds
-    );
-    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, now)] {
-        // Digits and quotes always make a header value.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(name, value);
-        }
-    }
 }
 
 fn refuse(site: &SharedSite, request: Request, code: RequestCode, message: &str) -> Response {

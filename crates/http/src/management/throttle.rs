@@ -1,40 +1,36 @@
 //! How often a management token may ask: 20 requests a second, and up to 200 at once after a pause.
 //!
-//! A bucket that fills by itself, kept as the one moment at which it will be full again (GCRA), so that nothing has to
-//! tick. It is in memory and each process has its own; it keeps one token's loop from taking the database from everybody
-//! else, and is no billing. Strangers have no bucket: they are refused before they could have one.
+//! What a bucket is, [`keyward_core::rate`] says; here is one for each token that asks. They are in memory and each process
+//! has its own; they keep one token's loop from taking the database from everybody else, and are no billing. Strangers have
+//! no bucket: they are refused before they could have one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use keyward_core::condition::RateLimit;
 use keyward_core::ids::TokenId;
+use keyward_core::rate::{RateBucket, RateStatus, Spending};
 use keyward_core::time::Timestamp;
 
-/// Requests a second, in the long run.
-const PER_SECOND: i64 = 20;
-/// Requests at once, after a pause.
-pub(super) const BURST: i64 = 200;
-
-/// What one request takes, in milliseconds of filling.
-const COST_MS: i64 = 1_000 / PER_SECOND;
-/// How long an empty bucket takes to fill.
-pub(super) const FULL_MS: i64 = BURST * COST_MS;
+/// 200 at once, which come back within 10 seconds.
+const LIMIT: RateLimit = RateLimit {
+    requests: 200,
+    per_ms: 10_000,
+};
 /// Buckets are looked through for full ones when there are so many; there is one for each token that asks.
 const MANY: usize = 10_000;
 
 /// The buckets.
 #[derive(Debug, Default)]
-pub(super) struct Throttle(Mutex<HashMap<TokenId, Timestamp>>);
+pub(super) struct Throttle(Mutex<HashMap<TokenId, RateBucket>>);
 
 /// How a token stands after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standing {
     /// Whether the request may go on.
     pub(super) is_within: bool,
-    /// Requests that could follow at once.
-    pub(super) remaining: i64,
-    /// Seconds until the bucket is full, or, for a request that may not go on, until it is worth trying again.
-    pub(super) wait_seconds: u32,
+    /// How the bucket stands; for a request that may not go on, its reset is when it is worth trying again.
+    pub(super) status: RateStatus,
 }
 
 impl Throttle {
@@ -42,29 +38,26 @@ impl Throttle {
     pub(super) fn take(&self, id: TokenId, now: Timestamp) -> Standing {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MANY {
-            buckets.retain(|_, full_at| *full_at > now);
+            buckets.retain(|_, bucket| !bucket.is_full(now));
         }
-        let full_at = buckets.entry(id).or_insert(now);
-        let after = (*full_at).max(now).plus_ms(COST_MS);
-        let missing_ms = after.as_unix_ms() - now.as_unix_ms();
-        if missing_ms > FULL_MS {
-            return Standing {
+        let bucket = buckets.entry(id).or_insert_with(|| RateBucket::full(LIMIT, now));
+        match bucket.spend(LIMIT, now) {
+            Spending::Spent(status) => Standing {
+                is_within: true,
+                status,
+            },
+            Spending::Exceeded {
+                status,
+                retry_after_seconds,
+            } => Standing {
                 is_within: false,
-                remaining: 0,
-                wait_seconds: seconds(missing_ms - FULL_MS),
-            };
-        }
-        *full_at = after;
-        Standing {
-            is_within: true,
-            remaining: (FULL_MS - missing_ms) / COST_MS,
-            wait_seconds: seconds(missing_ms),
+                status: RateStatus {
+                    reset_after_seconds: retry_after_seconds,
+                    ..status
+                },
+            },
         }
     }
-}
-
-fn seconds(ms: i64) -> u32 {
-    u32::try_from((ms + 999) / 1_000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -72,6 +65,9 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_767_225_600_000);
+    const BURST: u32 = 200;
+    const COST_MS: i64 = 50;
+    const FULL_MS: i64 = 10_000;
 
     fn id(number: u32) -> TokenId {
         format!("{number:016}").parse().unwrap()
@@ -82,12 +78,16 @@ mod tests {
         let throttle = Throttle::default();
         for remaining in (0..BURST).rev() {
             let standing = throttle.take(id(1), NOW);
-            assert_eq!((standing.is_within, standing.remaining), (true, remaining));
+            assert_eq!((standing.is_within, standing.status.remaining), (true, remaining));
         }
         let refused = Standing {
             is_within: false,
-            remaining: 0,
-            wait_seconds: 1,
+            status: RateStatus {
+                limit: BURST,
+                period_seconds: 10,
+                remaining: 0,
+                reset_after_seconds: 1,
+            },
         };
         assert_eq!(throttle.take(id(1), NOW), refused);
         assert_eq!(
@@ -102,7 +102,7 @@ mod tests {
             "another token has a bucket of its own"
         );
         let later = throttle.take(id(1), NOW.plus_ms(50 + FULL_MS));
-        assert_eq!((later.is_within, later.remaining), (true, BURST - 1));
+        assert_eq!((later.is_within, later.status.remaining), (true, BURST - 1));
     }
 
     #[test]
