@@ -87,8 +87,8 @@ impl Engine {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let now = self.now();
-        let policy = self.creation_policy(&organization).await?;
-        let new = NewKey::check(draft, policy, now).map_err(EngineError::Invalid)?;
+        let settings = self.undeleted_organization(&organization).await?.settings;
+        let new = NewKey::check(draft, settings.creation_policy(), now).map_err(EngineError::Invalid)?;
 
         let _sealing = self.inner.sealing.read().await;
         let (rows, value) = self.new_rows(&context, &organization, new, now)?;

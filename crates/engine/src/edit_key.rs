@@ -30,8 +30,8 @@ impl Engine {
         id: KeyId,
         (edit, expected_version): (KeyEdit, Option<i64>),
     ) -> Result<Written, EngineError> {
-        let policy = self.creation_policy(&organization).await?;
-        let pickers = self.pickers(&organization).await?;
+        let settings = self.undeleted_organization(&organization).await?.settings;
+        let (policy, pickers) = (settings.creation_policy(), settings.pickers());
         self.write_key(
             context,
             (organization, id),

@@ -1,9 +1,7 @@
 //! What an organization prescribes for its keys, read when a key is made or edited.
 
-use keyward_core::edit_key::Pickers;
 use keyward_core::field::FieldProblem;
 use keyward_core::ids::OrganizationId;
-use keyward_core::new_key::CreationPolicy;
 use keyward_core::record::{Actor, KeyRecord};
 use keyward_core::time::Timestamp;
 use keyward_store::Tx;
@@ -13,18 +11,6 @@ use crate::Engine;
 use crate::error::EngineError;
 
 impl Engine {
-    /// The policy for keys of an organization.
-    ///
-    /// # Errors
-    /// [`EngineError::NotFound`].
-    pub(crate) async fn creation_policy(
-        &self,
-        organization: &OrganizationId,
-    ) -> Result<CreationPolicy, EngineError> {
-        let organization = self.undeleted_organization(organization).await?;
-        Ok(organization.settings.creation_policy())
-    }
-
     /// The organization, unless it was deleted: nothing new is made in it until it is restored.
     ///
     /// # Errors
@@ -40,14 +26,6 @@ impl Engine {
             ));
         }
         Ok(found)
-    }
-
-    /// Whether the organization shows the pickers of scopes and level.
-    ///
-    /// # Errors
-    /// [`EngineError::NotFound`].
-    pub(crate) async fn pickers(&self, organization: &OrganizationId) -> Result<Pickers, EngineError> {
-        Ok(self.show_organization(organization).await?.settings.pickers())
     }
 }
 

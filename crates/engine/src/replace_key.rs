@@ -44,10 +44,9 @@ impl Engine {
             return Err(already_deleted());
         }
         let now = self.now();
-        let policy = self.creation_policy(&organization).await?;
-        let pickers = self.pickers(&organization).await?;
+        let settings = self.undeleted_organization(&organization).await?.settings;
         let new = edit
-            .replacement(&key, (policy, pickers), now)
+            .replacement(&key, (settings.creation_policy(), settings.pickers()), now)
             .map_err(EngineError::Invalid)?;
         let (rows, value) = self.new_rows(&context, &organization, new, now)?;
         let outcome = first
