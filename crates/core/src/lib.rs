@@ -47,3 +47,4 @@ pub mod secret;
 pub mod state;
 pub mod tag;
 pub mod time;
+pub mod usage;

@@ -98,6 +98,7 @@ impl Uses {
             number: number(),
             first_used_at: now,
             last_used_at: now,
+            last: None,
         });
     }
 

@@ -24,6 +24,7 @@ pub mod purge;
 pub mod schema;
 pub mod settings;
 pub mod tokens;
+pub mod usage;
 pub mod uses;
 
 pub use backend::{Database, Store, Tx};

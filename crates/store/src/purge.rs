@@ -17,9 +17,12 @@ const PURGED: &[(&str, &str)] = &[
     ("dataset_deletion", "dataset_id"),
     ("idempotency", "attempt"),
     ("invitation", "id"),
+    ("key_address", "key_id"),
+    ("key_usage", "key_id"),
     ("key_use", "key_id"),
     ("management_token", "id"),
     ("membership", "person_id"),
+    ("organization_usage", "hour"),
     ("secret_use", "key_id"),
 ];
 

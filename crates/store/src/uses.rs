@@ -11,16 +11,17 @@ use crate::backend::{Store, Tx};
 use crate::error::StoreError;
 
 /// Rows of one statement: far below the number of binds that either database takes.
-const ROWS: usize = 200;
+pub(crate) const ROWS: usize = 200;
 
-const INSERT_SECRET_USE: &str =
-    "INSERT INTO secret_use (organization_id, key_id, number, first_used_at, last_used_at) VALUES ";
-const KEEP_LATER_SECRET_USE: &str = " ON CONFLICT (key_id, number) DO UPDATE SET last_used_at = excluded.last_used_at \
+const INSERT_SECRET_USE: &str = "INSERT INTO secret_use (organization_id, key_id, number, first_used_at, last_used_at, last_operation, \
+    last_address, last_client) VALUES ";
+const KEEP_LATER_SECRET_USE: &str = " ON CONFLICT (key_id, number) DO UPDATE SET last_used_at = excluded.last_used_at, \
+    last_operation = excluded.last_operation, last_address = excluded.last_address, last_client = excluded.last_client \
     WHERE secret_use.last_used_at < excluded.last_used_at";
 const INSERT_KEY_USE: &str = "INSERT INTO key_use (organization_id, key_id, last_used_at) VALUES ";
 const KEEP_LATER_KEY_USE: &str = " ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at \
     WHERE key_use.last_used_at < excluded.last_used_at";
-const LIST: &str = "SELECT key_id, number, first_used_at, last_used_at FROM secret_use \
+const LIST: &str = "SELECT key_id, number, first_used_at, last_used_at, last_operation, last_address, last_client FROM secret_use \
     WHERE organization_id = $1 AND key_id IN ";
 
 /// The uses of one secret of a key, as one span.
@@ -36,7 +37,23 @@ pub struct SecretUse {
     pub first_used_at: Timestamp,
     /// The last use.
     pub last_used_at: Timestamp,
+    /// What is known of the last use beside its time.
+    pub last: Option<LastUse>,
 }
+
+/// The circumstances of a use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastUse {
+    /// `identify`, or the operation's name.
+    pub operation: String,
+    /// An IP address, `unknown` or `(other)`.
+    pub address: String,
+    /// What the client called itself; `(none)` if it did not.
+    pub client: String,
+}
+
+/// Key, number of the secret, first and last use, and the last one's operation, address and client.
+type UseRow = (String, i64, i64, i64, String, String, String);
 
 impl Store {
     /// The uses of the secrets of these keys, as far as they are of the organization; secrets that were never used are
@@ -53,13 +70,13 @@ impl Store {
         for keys in keys.chunks(ROWS) {
             let sql = format!("{LIST}{}", rows_of_binds(1, keys.len(), 2));
             let rows = on_read!(self, on => {
-                let query = sqlx::query_as::<_, (String, i64, i64, i64)>(AssertSqlSafe(sql));
+                let query = sqlx::query_as::<_, UseRow>(AssertSqlSafe(sql));
                 let query = keys
                     .iter()
                     .fold(query.bind(organization.as_str()), |query, key| query.bind(key.as_str()));
                 query.persistent(keys.len() == ROWS).fetch_all(on).await
             })?;
-            for (key_id, number, first, last) in rows {
+            for (key_id, number, first, last, operation, address, client) in rows {
                 uses.push(SecretUse {
                     organization_id: organization.clone(),
                     key_id: key_id
@@ -68,6 +85,12 @@ impl Store {
                     number,
                     first_used_at: Timestamp::from_unix_ms(first),
                     last_used_at: Timestamp::from_unix_ms(last),
+                    // Empty where the use was recorded by a version that did not keep it.
+                    last: (!operation.is_empty()).then_some(LastUse {
+                        operation,
+                        address,
+                        client,
+                    }),
                 });
             }
         }
@@ -82,7 +105,7 @@ impl Tx {
     /// [`StoreError`].
     pub async fn record_uses(&mut self, uses: &[SecretUse]) -> Result<(), StoreError> {
         for uses in uses.chunks(ROWS) {
-            let binds = rows_of_binds(uses.len(), 5, 1);
+            let binds = rows_of_binds(uses.len(), 8, 1);
             let sql = format!("{INSERT_SECRET_USE}{binds}{KEEP_LATER_SECRET_USE}");
             in_tx!(self, on => {
                 let query = uses.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, one| {
@@ -92,6 +115,9 @@ impl Tx {
                         .bind(one.number)
                         .bind(one.first_used_at.as_unix_ms())
                         .bind(one.last_used_at.as_unix_ms())
+                        .bind(one.last.as_ref().map_or("", |last| last.operation.as_str()))
+                        .bind(one.last.as_ref().map_or("", |last| last.address.as_str()))
+                        .bind(one.last.as_ref().map_or("", |last| last.client.as_str()))
                 });
                 query.persistent(uses.len() == ROWS).execute(on).await.map(drop)
             })?;
@@ -128,7 +154,7 @@ fn last_of_keys(uses: &[SecretUse]) -> Vec<(&SecretUse, Timestamp)> {
 }
 
 /// `($1, $2), ($3, $4)`: so many rows of so many binds each, counted from `first`.
-fn rows_of_binds(rows: usize, columns: usize, first: usize) -> String {
+pub(crate) fn rows_of_binds(rows: usize, columns: usize, first: usize) -> String {
     let row = |row: usize| {
         let binds: Vec<String> = (0..columns)
             .map(|column| format!("${}", first + row * columns + column))

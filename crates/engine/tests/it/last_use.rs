@@ -202,6 +202,7 @@ async fn a_great_many_uses_are_written(kind: Kind) {
             number: number % 2 + 1,
             first_used_at: START,
             last_used_at: START.plus_ms(number),
+            last: None,
         })
         .collect();
     let store = test.engine.store();

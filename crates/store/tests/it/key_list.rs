@@ -259,6 +259,7 @@ async fn with_drawn_keys(
                 number: 1,
                 first_used_at: at,
                 last_used_at: at,
+                last: None,
             });
         }
         drawn.push(now);

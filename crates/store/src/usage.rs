@@ -1,0 +1,360 @@
+//! What was counted about the use of keys: written in bulk by the engine's background task, in one transaction with the
+//! last uses that follow from it. Reading it is `usage_queries`'.
+//!
+//! Counts add up, so that a batch must not be written twice: each is written under a number ([`Tx::claim_usage_number`]).
+//! No statement here touches a row of a key. How many addresses and clients are kept apart is bounded here, because only
+//! the database knows what an hour held before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::time::{HOUR_MS, Timestamp};
+use keyward_core::usage::{DETAILS_PER_KEY_AND_HOUR, Outcome, Source, UsedFor};
+use sqlx::AssertSqlSafe;
+
+use crate::backend::Tx;
+use crate::error::StoreError;
+use crate::uses::{LastUse, ROWS, SecretUse, rows_of_binds};
+
+/// Addresses of one key that are remembered for ever; an address beyond them is never told as new.
+const ADDRESSES_PER_KEY: i64 = 1_000;
+
+const INSERT: &str = "INSERT INTO key_usage (organization_id, key_id, hour, secret, operation, outcome, address, client, \
+    uses, first_at, last_at) VALUES ";
+const ADD_UP: &str = " ON CONFLICT (key_id, hour, secret, operation, outcome, address, client) DO UPDATE SET \
+    uses = key_usage.uses + excluded.uses, \
+    first_at = CASE WHEN excluded.first_at < key_usage.first_at THEN excluded.first_at ELSE key_usage.first_at END, \
+    last_at = CASE WHEN excluded.last_at > key_usage.last_at THEN excluded.last_at ELSE key_usage.last_at END";
+const COUNT_DETAILS: &str = "SELECT key_id, hour, COUNT(*) FROM key_usage WHERE (key_id, hour) IN ";
+const LIST_DETAILS: &str = "SELECT DISTINCT address, client FROM key_usage WHERE key_id = $1 AND hour = $2";
+const INSERT_TOTAL: &str =
+    "INSERT INTO organization_usage (organization_id, hour, operation, outcome, uses) VALUES ";
+const ADD_UP_TOTAL: &str = " ON CONFLICT (organization_id, hour, operation, outcome) DO UPDATE SET \
+    uses = organization_usage.uses + excluded.uses";
+const LIST_ADDRESSES: &str = "SELECT key_id, address FROM key_address WHERE (key_id, address) IN ";
+const COUNT_ADDRESSES: &str = "SELECT COUNT(*) FROM key_address WHERE organization_id = $1 AND key_id = $2";
+const INSERT_ADDRESS: &str =
+    "INSERT INTO key_address (organization_id, key_id, address, first_at, last_at) VALUES ";
+const KEEP_LATER_ADDRESS: &str = " ON CONFLICT (key_id, address) DO UPDATE SET last_at = excluded.last_at \
+    WHERE key_address.last_at <= excluded.last_at - 3600000";
+
+/// How often one thing happened within one hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageCount {
+    /// The key's organization.
+    pub organization_id: OrganizationId,
+    /// The key.
+    pub key_id: KeyId,
+    /// Hours of Unix time ([`keyward_core::usage::hour_of`]).
+    pub hour: i64,
+    /// The number of the secret that was presented; 0 if only the key's id matched.
+    pub secret: i64,
+    /// For what.
+    pub used_for: UsedFor,
+    /// With which outcome.
+    pub outcome: Outcome,
+    /// From where and by whom.
+    pub source: Source,
+    /// How often.
+    pub uses: i64,
+    /// First.
+    pub first_at: Timestamp,
+    /// Last.
+    pub last_at: Timestamp,
+}
+
+impl UsageCount {
+    /// Takes in another count of the same thing.
+    pub fn absorb(&mut self, other: &Self) {
+        self.uses = self.uses.saturating_add(other.uses);
+        self.first_at = self.first_at.min(other.first_at);
+        self.last_at = self.last_at.max(other.last_at);
+    }
+
+    fn row(&self) -> RowKey {
+        RowKey {
+            key_id: self.key_id,
+            hour: self.hour,
+            secret: self.secret,
+            operation: self.used_for.name(),
+            outcome: self.outcome.name(),
+            address: self.source.address(),
+            client: self.source.client().as_str().to_owned(),
+        }
+    }
+}
+
+/// An address from which a key was used with success for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAddress {
+    /// The key's organization.
+    pub organization_id: OrganizationId,
+    /// The key.
+    pub key_id: KeyId,
+    /// The address as text.
+    pub address: String,
+    /// The client that used it.
+    pub client: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the key was used from nowhere else before.
+    pub is_first_of_key: bool,
+}
+
+/// What tells rows of `key_usage` apart, in the order of its primary key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct RowKey {
+    key_id: KeyId,
+    hour: i64,
+    secret: i64,
+    operation: &'static str,
+    outcome: &'static str,
+    address: String,
+    client: String,
+}
+
+impl Tx {
+    /// Adds counts up, and records what follows from them: last uses, the organization's curve, the addresses of each
+    /// key. Gives the addresses that are new.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_usage(&mut self, counts: &[UsageCount]) -> Result<Vec<NewAddress>, StoreError> {
+        let mut counts = counts.to_vec();
+        self.fold_details(&mut counts).await?;
+        let mut rows: BTreeMap<RowKey, UsageCount> = BTreeMap::new();
+        for count in counts {
+            rows.entry(count.row())
+                .and_modify(|known| known.absorb(&count))
+                .or_insert(count);
+        }
+        let rows: Vec<(RowKey, UsageCount)> = rows.into_iter().collect();
+        self.add_up(&rows).await?;
+        self.add_up_totals(&rows).await?;
+        self.record_uses(&last_uses(rows.iter().map(|(_, count)| count)))
+            .await?;
+        self.record_addresses(&rows).await
+    }
+
+    /// Turns what is beyond the bound of an hour into [`Source::Other`].
+    async fn fold_details(&mut self, counts: &mut [UsageCount]) -> Result<(), StoreError> {
+        let mut places: BTreeMap<(KeyId, i64), usize> = BTreeMap::new();
+        for count in &*counts {
+            *places.entry((count.key_id, count.hour)).or_default() += 1;
+        }
+        let mut crowded = BTreeSet::new();
+        let bound = DETAILS_PER_KEY_AND_HOUR;
+        let all: Vec<_> = places.iter().collect();
+        for some in all.chunks(ROWS) {
+            let sql = format!(
+                "{COUNT_DETAILS}({}) GROUP BY key_id, hour",
+                rows_of_binds(some.len(), 2, 1)
+            );
+            let found = in_tx!(self, on => {
+                let query = sqlx::query_as::<_, (String, i64, i64)>(AssertSqlSafe(sql));
+                let query = some.iter().fold(query, |query, ((key, hour), _)| query.bind(key.as_str()).bind(*hour));
+                query.persistent(some.len() == ROWS).fetch_all(on).await
+            })?;
+            let there: HashMap<(String, i64), i64> = found
+                .into_iter()
+                .map(|(key, hour, rows)| ((key, hour), rows))
+                .collect();
+            for ((key, hour), new) in some {
+                let known = there.get(&(key.as_str().to_owned(), *hour)).copied();
+                let known = usize::try_from(known.unwrap_or_default()).unwrap_or(usize::MAX);
+                if known.saturating_add(**new) > bound {
+                    crowded.insert((*key, *hour));
+                }
+            }
+        }
+        for (key, hour) in crowded {
+            let known = in_tx!(self, on => sqlx::query_as::<_, (String, String)>(LIST_DETAILS)
+                .bind(key.as_str()).bind(hour).fetch_all(on).await)?;
+            let mut known: HashSet<(String, String)> = known.into_iter().collect();
+            let of_this = counts
+                .iter_mut()
+                .filter(|one| (one.key_id, one.hour) == (key, hour));
+            for count in of_this {
+                let detail = (count.source.address(), count.source.client().as_str().to_owned());
+                if known.contains(&detail) {
+                    continue;
+                }
+                if known.len() < bound {
+                    known.insert(detail);
+                } else {
+                    count.source = Source::Other;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_up(&mut self, rows: &[(RowKey, UsageCount)]) -> Result<(), StoreError> {
+        for rows in rows.chunks(ROWS) {
+            let sql = format!("{INSERT}{}{ADD_UP}", rows_of_binds(rows.len(), 11, 1));
+            in_tx!(self, on => {
+                let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (row, count)| {
+                    query
+                        .bind(count.organization_id.as_str())
+                        .bind(row.key_id.as_str())
+                        .bind(row.hour)
+                        .bind(row.secret)
+                        .bind(row.operation)
+                        .bind(row.outcome)
+                        .bind(row.address.as_str())
+                        .bind(row.client.as_str())
+                        .bind(count.uses)
+                        .bind(count.first_at.as_unix_ms())
+                        .bind(count.last_at.as_unix_ms())
+                });
+                query.persistent(rows.len() == ROWS).execute(on).await.map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn add_up_totals(&mut self, rows: &[(RowKey, UsageCount)]) -> Result<(), StoreError> {
+        let mut totals: BTreeMap<(&str, i64, &str, &str), i64> = BTreeMap::new();
+        for (row, count) in rows {
+            let place = (
+                count.organization_id.as_str(),
+                row.hour,
+                row.operation,
+                row.outcome,
+            );
+            *totals.entry(place).or_default() += count.uses;
+        }
+        let totals: Vec<_> = totals.into_iter().collect();
+        for some in totals.chunks(ROWS) {
+            let sql = format!("{INSERT_TOTAL}{}{ADD_UP_TOTAL}", rows_of_binds(some.len(), 5, 1));
+            in_tx!(self, on => {
+                let query = some.iter().fold(
+                    sqlx::query(AssertSqlSafe(sql)),
+                    |query, ((organization, hour, operation, outcome), uses)| {
+                        query.bind(*organization).bind(*hour).bind(*operation).bind(*outcome).bind(*uses)
+                    },
+                );
+                query.persistent(some.len() == ROWS).execute(on).await.map(drop)
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn record_addresses(
+        &mut self,
+        rows: &[(RowKey, UsageCount)],
+    ) -> Result<Vec<NewAddress>, StoreError> {
+        let mut seen: BTreeMap<(KeyId, &str), UsageCount> = BTreeMap::new();
+        for (row, count) in rows {
+            if count.outcome == Outcome::Accepted && count.source != Source::Other {
+                seen.entry((row.key_id, row.address.as_str()))
+                    .and_modify(|known| known.absorb(count))
+                    .or_insert_with(|| count.clone());
+            }
+        }
+        let seen: Vec<_> = seen.into_iter().collect();
+        let mut new = Vec::new();
+        for some in seen.chunks(ROWS) {
+            let sql = format!("{LIST_ADDRESSES}({})", rows_of_binds(some.len(), 2, 1));
+            let known = in_tx!(self, on => {
+                let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(sql));
+                let query = some.iter().fold(query, |query, ((key, address), _)| query.bind(key.as_str()).bind(*address));
+                query.persistent(some.len() == ROWS).fetch_all(on).await
+            })?;
+            let known: HashSet<(String, String)> = known.into_iter().collect();
+            let (mut kept, mut counted): (Vec<_>, HashMap<KeyId, i64>) = (Vec::new(), HashMap::new());
+            for ((key, address), count) in some {
+                if !known.contains(&(key.as_str().to_owned(), (*address).to_owned())) {
+                    let before = match counted.get(key) {
+                        Some(before) => *before,
+                        None => self.count_addresses(&count.organization_id, *key).await?,
+                    };
+                    if before >= ADDRESSES_PER_KEY {
+                        continue;
+                    }
+                    counted.insert(*key, before + 1);
+                    new.push(NewAddress {
+                        organization_id: count.organization_id.clone(),
+                        key_id: *key,
+                        address: (*address).to_owned(),
+                        client: count.source.client().as_str().to_owned(),
+                        at: count.first_at,
+                        is_first_of_key: before == 0,
+                    });
+                }
+                kept.push((*key, *address, count));
+            }
+            self.keep_addresses(&kept).await?;
+        }
+        Ok(new)
+    }
+
+    async fn count_addresses(
+        &mut self,
+        organization: &OrganizationId,
+        key: KeyId,
+    ) -> Result<i64, StoreError> {
+        Ok(in_tx!(self, on => sqlx::query_scalar::<_, i64>(COUNT_ADDRESSES)
+            .bind(organization.as_str()).bind(key.as_str()).fetch_one(on).await)?)
+    }
+
+    async fn keep_addresses(&mut self, kept: &[(KeyId, &str, &UsageCount)]) -> Result<(), StoreError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "{INSERT_ADDRESS}{}{KEEP_LATER_ADDRESS}",
+            rows_of_binds(kept.len(), 5, 1)
+        );
+        in_tx!(self, on => {
+            let query = kept.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (key, address, count)| {
+                query
+                    .bind(count.organization_id.as_str())
+                    .bind(key.as_str())
+                    .bind(*address)
+                    .bind(count.first_at.as_unix_ms())
+                    .bind(count.last_at.as_unix_ms())
+            });
+            query.persistent(kept.len() == ROWS).execute(on).await.map(drop)
+        })?;
+        Ok(())
+    }
+}
+
+/// The last use of each secret, as far as these counts tell, in the order of their keys.
+pub fn last_uses<'a>(counts: impl Iterator<Item = &'a UsageCount>) -> Vec<SecretUse> {
+    let mut uses: BTreeMap<(KeyId, i64), SecretUse> = BTreeMap::new();
+    for count in counts.filter(|count| count.outcome == Outcome::Accepted) {
+        let last = || {
+            Some(LastUse {
+                operation: count.used_for.name().to_owned(),
+                address: count.source.address(),
+                client: count.source.client().as_str().to_owned(),
+            })
+        };
+        match uses.entry((count.key_id, count.secret)) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(SecretUse {
+                    organization_id: count.organization_id.clone(),
+                    key_id: count.key_id,
+                    number: count.secret,
+                    first_used_at: count.first_at,
+                    last_used_at: count.last_at,
+                    last: last(),
+                });
+            }
+            std::collections::btree_map::Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.first_used_at = known.first_used_at.min(count.first_at);
+                if known.last_used_at < count.last_at {
+                    known.last_used_at = count.last_at;
+                    known.last = last();
+                }
+            }
+        }
+    }
+    uses.into_values().collect()
+}
+
+// The statement above says it in milliseconds.
+const _: () = assert!(HOUR_MS == 3_600_000);
