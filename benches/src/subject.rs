@@ -38,7 +38,7 @@ pub struct Subject {
 
 impl Subject {
     /// Starts an engine whose cache has room for `keys`, with counters that count.
-    pub fn start(keyring: Keyring, keys: usize) -> Self {
+    pub fn start(keyring: Keyring, keys: usize, counting: Counting) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         // A second engine of the same process counts into the recorder of the first.
         drop(metrics::set_global_recorder(recorder));
@@ -58,6 +58,7 @@ impl Subject {
                 keyring,
                 clock: Arc::new(SystemClock),
                 cache_capacity,
+                counting,
             };
             Engine::start(options).await.expect("the engine starts")
         });
@@ -100,6 +101,7 @@ impl Subject {
             claim: OrganizationClaim::NotAsked,
             purpose,
             address: CallerAddress::Unknown,
+        client: ClientName::NONE,
         };
         ready(self.engine.verify(&question, answer))
     }

@@ -30,6 +30,8 @@ pub struct KeyQuestion {
     pub resource: AskedResource,
     /// From where, as the asking server saw it.
     pub address: Option<IpAddr>,
+    /// The caller's `User-Agent`.
+    pub user_agent: Option<String>,
 }
 
 /// The resource of a question.
@@ -70,6 +72,8 @@ pub struct KeyQuestionBody {
     /// From where, as your server saw it; absent: unknown, which every address list refuses.
     #[schema(example = "203.0.113.9")]
     pub address: Option<String>,
+    /// What your caller's client called itself (its `User-Agent`), for the key's history; it decides nothing.
+    pub user_agent: Option<String>,
 }
 
 /// Up to 100 questions.
@@ -147,11 +151,13 @@ fn read_question(mut fields: Fields) -> Result<KeyQuestion, Vec<FieldProblem>> {
         text.parse::<IpAddr>()
             .map_err(|_| "is an IP address such as 203.0.113.9 or 2001:db8::1")
     });
+    let user_agent = fields.text("user_agent");
     fields.finish_strictly(KeyQuestion {
         key: Secret::new(key),
         operation,
         resource: resource.unwrap_or(AskedResource::Organization),
         address,
+        user_agent,
     })
 }
 

@@ -24,7 +24,7 @@ const BODY_LENGTH: usize = 98;
 pub(crate) const KEY_ID_RANDOM_LENGTH: usize = 10;
 
 /// See [`Prefix::management_token`].
-pub(crate) const TOKEN_PREFIX: &str = "kwmt";
+pub const TOKEN_PREFIX: &str = "kwmt";
 
 /// What stands before the underscore: `dtvi`, unless the first start chose another (2 to 10 of `a-z0-9`).
 /// The official client accepts no other than `dtvi`.

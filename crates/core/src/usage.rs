@@ -19,6 +19,11 @@ const MAX_READ: usize = 512;
 pub const OTHER: &str = "(other)";
 /// So many different addresses and clients of one key are kept apart in one hour; further ones count as [`OTHER`].
 pub const DETAILS_PER_KEY_AND_HOUR: usize = 64;
+/// The same for attempts of which only the key's id matched: ids are public, and whoever knows one must not be able to use
+/// up the room of those who hold the key.
+pub const STRANGE_DETAILS_PER_KEY_AND_HOUR: usize = 16;
+/// Stands for a secret's number where only the key's id matched.
+pub const NO_SECRET: i64 = 0;
 
 /// What a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,19 +125,16 @@ impl ClientName {
         }
     }
 
-    /// The name in a `User-Agent` header. What holds one of `secret_prefixes` (each with its underscore) is not kept.
+    /// The name in a `User-Agent` header. What holds one of `secret_prefixes` before an underscore is not kept.
     pub fn from_user_agent(header: Option<&[u8]>, secret_prefixes: [&[u8]; 2]) -> Self {
         let Some(header) = header.map(<[u8]>::trim_ascii).filter(|text| !text.is_empty()) else {
             return Self::NONE;
         };
         let read = header.get(..MAX_READ).unwrap_or(header);
-        // Prefixes end in an underscore, which hardly any client's name has.
-        let may_hold_secret = read.contains(&b'_');
-        if may_hold_secret
-            && secret_prefixes
-                .iter()
-                .any(|prefix| read.windows(prefix.len().max(1)).any(|part| part == *prefix))
-        {
+        let mut pieces = read.split(|byte| *byte == b'_');
+        let last = pieces.next_back();
+        let is_prefixed = |piece: &[u8]| secret_prefixes.iter().any(|prefix| piece.ends_with(prefix));
+        if last.is_some() && pieces.any(is_prefixed) {
             return Self::MASKED;
         }
         let mut bytes = [0; MAX_CLIENT_BYTES];
@@ -142,6 +144,17 @@ impl ClientName {
             // Our own words begin with a bracket; nobody else's do.
             let is_kept = is_plain && !(length == 0 && *byte == b'(');
             *place = if is_kept { *byte } else { b'?' };
+            length += 1;
+        }
+        Self { length, bytes }
+    }
+
+    /// The name that [`ClientName::as_str`] gave once.
+    pub fn from_stored(text: &str) -> Self {
+        let mut bytes = [0; MAX_CLIENT_BYTES];
+        let mut length = 0;
+        for (place, byte) in bytes.iter_mut().zip(text.bytes().filter(u8::is_ascii)) {
+            *place = byte;
             length += 1;
         }
         Self { length, bytes }
@@ -177,6 +190,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// The source of which these are the texts; an address that is none counts as unknown.
+    pub fn from_texts(address: &str, client: &str) -> Self {
+        if address == OTHER {
+            return Self::Other;
+        }
+        let address = address.parse().map_or(CallerAddress::Unknown, CallerAddress::Known);
+        Self::Of(address, ClientName::from_stored(client))
+    }
+
     /// The address as text: an IP address, `unknown`, or [`OTHER`].
     pub fn address(&self) -> String {
         match self {
@@ -209,7 +231,7 @@ mod tests {
     use super::*;
 
     fn client(header: &str) -> String {
-        let name = ClientName::from_user_agent(Some(header.as_bytes()), [b"dtvi_", b"kwmt_"]);
+        let name = ClientName::from_user_agent(Some(header.as_bytes()), [b"dtvi", b"kwmt"]);
         name.as_str().to_owned()
     }
 
@@ -223,7 +245,7 @@ mod tests {
         assert_eq!(client("sn\u{f6}w"), "sn??w");
         assert_eq!(client("   "), "(none)");
         assert_eq!(
-            ClientName::from_user_agent(None, [b"a_", b"b_"]),
+            ClientName::from_user_agent(None, [b"a", b"b"]),
             ClientName::NONE
         );
     }
@@ -246,6 +268,19 @@ mod tests {
         }
         assert_eq!(Outcome::from_name("ok"), Some(Outcome::Accepted));
         assert_eq!(Outcome::from_name("fine"), None);
+    }
+
+    #[test]
+    fn a_source_reads_back() {
+        let client = ClientName::from_user_agent(Some(b"curl/8.1 (x)"), [b"a", b"b"]);
+        for source in [
+            Source::Other,
+            Source::Of(CallerAddress::Unknown, ClientName::NONE),
+            Source::Of(CallerAddress::Known([203, 0, 113, 9].into()), client),
+        ] {
+            let texts = (source.address(), source.client());
+            assert_eq!(Source::from_texts(&texts.0, texts.1.as_str()), source);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use keyward_core::plain::PlainKey;
 use keyward_core::record::KeyRecord;
 use keyward_core::state::SecretLife;
 
-use crate::last_use::NotedIn;
+use crate::usage_notes::{Names, small_number};
 use crate::organization_cell::{OrganizationCell, OrganizationMark, OrganizationStanding, Organizations};
 
 const SHARDS: usize = 256;
@@ -50,18 +50,12 @@ pub struct CachedSecret {
     pub life: SecretLife,
     /// Its digest.
     pub digest: KeptDigest,
-    pub(crate) noted_in: NotedIn,
 }
 
 impl CachedSecret {
-    /// A secret whose use was not noted yet.
-    pub fn new(number: i64, life: SecretLife, digest: KeptDigest) -> Self {
-        Self {
-            number,
-            life,
-            digest,
-            noted_in: NotedIn::default(),
-        }
+    /// Puts the parts together.
+    pub const fn new(number: i64, life: SecretLife, digest: KeptDigest) -> Self {
+        Self { number, life, digest }
     }
 }
 
@@ -141,8 +135,8 @@ struct Entry {
     digest: KeptDigest,
     organization: Arc<OrganizationCell>,
     key: Arc<CachedKey>,
-    /// Of the plain key's secret.
-    noted_in: NotedIn,
+    /// The number of the plain key's secret.
+    secret_number: u32,
     plain: Option<PlainKey>,
     used: AtomicBool,
 }
@@ -170,13 +164,14 @@ impl PlainFound<'_> {
         self.state
     }
 
-    pub(crate) const fn noted_in(&self) -> &NotedIn {
-        &self.entry.noted_in
+    /// What stands for its organization in notes of uses.
+    pub(crate) fn organization_number(&self, names: &Names) -> u32 {
+        self.entry.organization.number(names)
     }
 
-    /// The number of its one secret. Reads the whole record, which is further away than the entry.
-    pub(crate) fn secret_number(&self) -> i64 {
-        self.entry.key.secrets.first().map_or(0, |secret| secret.number)
+    /// The number of its one secret.
+    pub(crate) const fn secret_number(&self) -> u32 {
+        self.entry.secret_number
     }
 }
 
@@ -468,7 +463,7 @@ impl Entry {
             digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
             plain: plain.map(|(plain, _)| plain),
             organization,
-            noted_in: NotedIn::default(),
+            secret_number: key.secrets.first().map_or(0, |secret| small_number(secret.number)),
             used: AtomicBool::new(false),
             key,
         }

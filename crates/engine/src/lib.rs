@@ -54,6 +54,9 @@ mod standing;
 pub mod stop_keys;
 pub mod stop_organization;
 pub mod tend_keys;
+pub mod usage;
+mod usage_counts;
+pub mod usage_notes;
 pub mod verify;
 pub mod verify_token;
 
@@ -71,13 +74,14 @@ pub use error::EngineError;
 
 use crate::cache::VerificationCache;
 use crate::clock::SharedClock;
-use crate::last_use::Uses;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
 use crate::rates::Rates;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::usage::Writing;
+use crate::usage_notes::{Counting, Notes};
 use crate::verify_token::NotedUses;
 
 /// The setting that names the keyring a database belongs to.
@@ -97,6 +101,8 @@ pub struct EngineOptions {
     pub clock: SharedClock,
     /// About how many keys the cache holds.
     pub cache_capacity: usize,
+    /// Whether uses of keys are counted.
+    pub counting: Counting,
 }
 
 /// The engine. Cheap to clone.
@@ -120,7 +126,8 @@ struct Inner {
     cache: Arc<VerificationCache>,
     loads: Loads,
     right: Arc<Right>,
-    uses: Uses,
+    notes: Notes,
+    writing: Writing,
     rates: Rates,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
@@ -187,6 +194,7 @@ impl Engine {
             keyring,
             clock,
             cache_capacity,
+            counting,
         } = options;
         bind_keyring(&store, &keyring).await?;
         let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
@@ -218,7 +226,8 @@ impl Engine {
             cache,
             loads: Loads::new(),
             right,
-            uses: Uses::new(),
+            notes: Notes::new(counting),
+            writing: Writing::default(),
             rates: Rates::new(),
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             running_attempts: RunningAttempts::default(),
@@ -229,7 +238,7 @@ impl Engine {
             stop,
         };
         let inner = Arc::new(inner);
-        let writing = last_use::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
+        let writing = usage::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(writing);
         let purging = purge_organization::keep_purging(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(purging);
@@ -241,7 +250,7 @@ impl Engine {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
-        if let Err(error) = self.flush_uses().await {
+        if let Err(error) = self.settle_usage().await {
             tracing::warn!(%error, "the last uses of keys could not be written, and are lost");
         }
         self.inner.store.close().await;

@@ -14,6 +14,7 @@ pub struct Metrics {
     sign_in_refused: Vec<Counter>,
     pub(crate) from_store: Counter,
     pub(crate) alarms: Counter,
+    pub(crate) uncounted_uses: Counter,
     pub(crate) cached_keys: Gauge,
     pub(crate) holds_right: Gauge,
 }
@@ -34,6 +35,10 @@ impl Metrics {
             "Sealed records that did not open: the database was changed by other means, or the keyring is wrong."
         );
         describe_counter!(
+            "keyward_uncounted_uses_total",
+            "Uses of keys that are in no figure, because too many waited for a database that did not answer."
+        );
+        describe_counter!(
             "keyward_management_sign_ins_total",
             "Management tokens that were checked, by outcome: accepted, or the refusal's code."
         );
@@ -52,6 +57,7 @@ impl Metrics {
                 .collect(),
             from_store: counter!("keyward_verify_loads_total"),
             alarms: counter!("keyward_sealed_record_alarms_total"),
+            uncounted_uses: counter!("keyward_uncounted_uses_total"),
             cached_keys: gauge!("keyward_cached_keys"),
             holds_right: gauge!("keyward_holds_right"),
         }

@@ -6,11 +6,13 @@
 //! before the write may end at any time after it. Locks are taken in the order registry, shard of the cache, cell.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyward_core::decision::OrganizationState;
 use keyward_core::ids::OrganizationId;
+
+use crate::usage_notes::Names;
 
 /// From so many cells on, those that nobody needs are looked for.
 const PRUNE_FROM: usize = 100_000;
@@ -32,6 +34,8 @@ pub struct OrganizationCell {
     id: OrganizationId,
     /// What verifies read: the state, or [`UNKNOWN`]. Follows from `knowledge`.
     answer: AtomicU8,
+    /// What stands for it in notes of uses; 0 until the first.
+    number: AtomicU32,
     knowledge: Mutex<Knowledge>,
 }
 
@@ -61,6 +65,7 @@ impl OrganizationCell {
         Self {
             id,
             answer: AtomicU8::new(UNKNOWN),
+            number: AtomicU32::new(0),
             knowledge: Mutex::default(),
         }
     }
@@ -68,6 +73,17 @@ impl OrganizationCell {
     /// Whose it is.
     pub(crate) fn id(&self) -> &OrganizationId {
         &self.id
+    }
+
+    /// What stands for it in notes of uses.
+    pub(crate) fn number(&self, names: &Names) -> u32 {
+        let number = self.number.load(Ordering::Relaxed);
+        if number > 0 {
+            return number;
+        }
+        let number = names.number_of(&self.id);
+        self.number.store(number, Ordering::Relaxed);
+        number
     }
 
     /// The state, if it may be answered from.

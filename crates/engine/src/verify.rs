@@ -1,7 +1,7 @@
 //! Verify: is this key accepted, here and now, for this? The path that Keyward exists for.
 //!
-//! From memory: one look, one constant-time comparison, one decision; no lock across an await, and no write but the note
-//! that the key was used ([`crate::last_use`]), once a second. From the
+//! From memory: one look, one constant-time comparison, one decision; no lock across an await, and no write but an entry in a
+//! list of what was used ([`crate::usage_notes`]). From the
 //! database, where memory may not be used: a shared load, put through the cache. A database that does not answer is
 //! `store_unavailable`, never "unknown" and never an allow.
 
@@ -12,6 +12,7 @@ use keyward_core::credentials::Credentials;
 use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide, decide_rate};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_digest::KeyDigest;
+use keyward_core::key_text::TOKEN_PREFIX;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
 use keyward_core::rate::RateStatus;
@@ -21,6 +22,7 @@ use keyward_core::scope::ScopeSet;
 use keyward_core::seal::OpenRefused;
 use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
+use keyward_core::usage::{ClientName, NO_SECRET, Outcome};
 use keyward_store::keys::StoredKey;
 
 use crate::Engine;
@@ -28,6 +30,7 @@ use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, PlainFound
 use crate::loads::{Loaded, PATIENCE, Turn, outcome_of};
 use crate::permit::{Identity, OwnedResource, Permit};
 use crate::sealing;
+use crate::usage_notes::{Note, Subject, small_number};
 
 /// How often a load that was overtaken by a write is repeated.
 const MAX_RELOADS: usize = 4;
@@ -43,6 +46,8 @@ pub struct VerifyQuestion<'a> {
     pub purpose: Purpose<'a>,
     /// Where it comes from.
     pub address: CallerAddress,
+    /// What the client calls itself; it decides nothing.
+    pub client: ClientName,
 }
 
 /// What a verify tells of an accepted key.
@@ -94,9 +99,11 @@ trait Accept<T>: Fn(&Arc<CachedKey>, i64, Option<RateStatus>) -> T {}
 
 impl<T, F: Fn(&Arc<CachedKey>, i64, Option<RateStatus>) -> T> Accept<T> for F {}
 
-/// A secret whose key may do what was asked, at the moment when that was decided.
-struct Approved<'a> {
-    secret: &'a CachedSecret,
+/// What was decided about a key, and when.
+struct Judged<'a> {
+    /// The secret that was presented; `None` where only the key's id matched.
+    secret: Option<&'a CachedSecret>,
+    decided: Result<(), Refusal>,
     now: Timestamp,
 }
 
@@ -157,12 +164,14 @@ impl Engine {
                 // Asked now, when the answer is made, as for every answer from memory.
                 && self.inner.right.is_held();
             is_accepted.then(|| {
-                self.inner.uses.note(
-                    found.noted_in(),
-                    (organization_id, key_id),
-                    || found.secret_number(),
-                    asked.now,
-                );
+                if self.inner.notes.is_counting() {
+                    let subject = Subject {
+                        organization: found.organization_number(self.inner.notes.names()),
+                        key_id,
+                        secret: found.secret_number(),
+                    };
+                    self.note(subject, question, (Outcome::Accepted, asked.now));
+                }
                 accept(Accepted {
                     key_id,
                     organization_id,
@@ -178,6 +187,12 @@ impl Engine {
             .cache
             .look_plain(key_id, || key.digest(), answer_surely);
         (look.0, look.1.flatten())
+    }
+
+    /// What a client calls itself in its `User-Agent`, as it is counted; never a secret of ours.
+    pub fn client_of(&self, user_agent: Option<&[u8]>) -> ClientName {
+        let prefix = self.inner.prefix.as_str().as_bytes();
+        ClientName::from_user_agent(user_agent, [prefix, TOKEN_PREFIX.as_bytes()])
     }
 
     /// Counts a refusal that was decided before any key was looked at.
@@ -229,7 +244,7 @@ impl Engine {
         credentials: Credentials<'_>,
         claim: OrganizationClaim<'_>,
         (operation, resource): (Operation, OwnedResource),
-        address: CallerAddress,
+        (address, client): (CallerAddress, ClientName),
     ) -> Result<Permit, Refusal> {
         let purpose = Purpose::Perform {
             operation,
@@ -241,6 +256,7 @@ impl Engine {
                 claim,
                 purpose,
                 address,
+                client,
             })
             .await?;
         Ok(Permit {
@@ -259,7 +275,7 @@ impl Engine {
             // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
             // Only an answer that is given counts as a use.
             let is_given = self.inner.right.is_held();
-            is_given.then(|| self.answer(key, judged, asked.counting, accept))
+            is_given.then(|| self.answer(key, judged, asked, accept))
         });
         match look {
             Look::Here(outcome) => outcome,
@@ -272,37 +288,63 @@ impl Engine {
         &self,
         (key, organization): (&'a CachedKey, OrganizationState),
         asked: Asked<'_>,
-    ) -> Option<Result<Approved<'a>, Refusal>> {
+    ) -> Option<Judged<'a>> {
         let question = self.question_now(asked.question);
-        match key.matching_secret(asked.digest) {
-            Some(secret) => {
-                let decided = decide(&key.record, secret.life, organization, &question);
-                let now = question.now;
-                Some(decided.map(|()| Approved { secret, now }))
-            }
-            None if key.has_ended_secrets => None,
-            None => Some(Err(Refusal::KeyUnknown)),
-        }
+        let secret = key.matching_secret(asked.digest);
+        let decided = match secret {
+            Some(secret) => decide(&key.record, secret.life, organization, &question),
+            None if key.has_ended_secrets => return None,
+            None => Err(Refusal::KeyUnknown),
+        };
+        Some(Judged {
+            secret,
+            decided,
+            now: question.now,
+        })
     }
 
-    /// Makes the answer of a decision: spends the rate limit, and notes the use.
+    /// Makes the answer of a decision: spends the rate limit, and notes how the request ended.
     fn answer<T>(
         &self,
         key: &Arc<CachedKey>,
-        judged: Result<Approved<'_>, Refusal>,
-        counting: Counting,
+        judged: Judged<'_>,
+        asked: Asked<'_>,
         accept: &impl Accept<T>,
     ) -> Result<T, Refusal> {
-        let Approved { secret, now } = judged?;
+        let Judged { secret, decided, now } = judged;
         // Last, so that a request that is refused for anything else spends nothing.
-        let rate = self.spend(&key.record, now, counting)?;
-        if counting == Counting::AsUse {
-            let subject = (&key.record.organization_id, key.record.id);
-            self.inner
-                .uses
-                .note(&secret.noted_in, subject, || secret.number, now);
+        let ended = decided.and_then(|()| self.spend(&key.record, now, asked.counting));
+        let number = secret.map_or(NO_SECRET, |secret| secret.number);
+        let outcome = match &ended {
+            Ok(_) => Outcome::Accepted,
+            Err(refusal) => Outcome::Refused(refusal.code()),
+        };
+        self.note_asked((&key.record, number), asked, (outcome, now));
+        ended.map(|rate| accept(key, number, rate))
+    }
+
+    /// Notes how a request ended, if it counts as a use.
+    fn note_asked(&self, (record, secret): (&KeyRecord, i64), asked: Asked<'_>, ended: (Outcome, Timestamp)) {
+        if asked.counting == Counting::Not || !self.inner.notes.is_counting() {
+            return;
         }
-        Ok(accept(key, secret.number, rate))
+        let subject = Subject {
+            organization: self.inner.notes.names().number_of(&record.organization_id),
+            key_id: record.id,
+            secret: small_number(secret),
+        };
+        self.note(subject, asked.question, ended);
+    }
+
+    fn note(&self, subject: Subject, question: &VerifyQuestion<'_>, (outcome, at): (Outcome, Timestamp)) {
+        self.inner.notes.note(Note {
+            subject,
+            used_for: question.purpose.into(),
+            outcome,
+            address: question.address,
+            client: question.client,
+            at,
+        });
     }
 
     /// Takes the request out of the key's bucket, if it has a limit.
@@ -343,7 +385,7 @@ impl Engine {
             Loaded::Failed => return Err(Refusal::StoreUnavailable),
         };
         match self.judge_live((&key, organization), asked) {
-            Some(judged) => self.answer(&key, judged, asked.counting, accept),
+            Some(judged) => self.answer(&key, judged, asked, accept),
             None => Err(self.refuse_ended(id, asked).await),
         }
     }
@@ -356,14 +398,19 @@ impl Engine {
             Err(refusal) => return refusal,
         };
         let (stored, opened) = found;
-        if !opened.iter().any(|secret| secret.digest.matches(asked.digest)) {
-            return Refusal::KeyUnknown;
-        }
         let (record, organization) = (&stored.key.record, stored.organization_state);
         let question = self.question_now(asked.question);
-        decide(record, SecretLife::Ended, organization, &question)
-            .err()
-            .unwrap_or(Refusal::KeySuperseded)
+        let matching = opened.iter().find(|secret| secret.digest.matches(asked.digest));
+        let refusal = match matching {
+            Some(_) => decide(record, SecretLife::Ended, organization, &question)
+                .err()
+                .unwrap_or(Refusal::KeySuperseded),
+            None => Refusal::KeyUnknown,
+        };
+        let number = matching.map_or(NO_SECRET, |secret| secret.number);
+        let ended = (Outcome::Refused(refusal.code()), question.now);
+        self.note_asked((record, number), asked, ended);
+        refusal
     }
 
     /// Reads and opens the ended secrets of a key; twice, as [`Engine::read_key`] does.

@@ -10,6 +10,7 @@ use keyward_core::ids::{KeyId, OrganizationId, PersonId, RequestId, TokenId};
 use keyward_core::key_text::Prefix;
 use keyward_core::mask::mask_keys;
 use keyward_core::refusal::Refusal;
+use keyward_core::usage::ClientName;
 
 use crate::credentials::ORGANIZATION_ID;
 use crate::site::Site;
@@ -30,6 +31,8 @@ pub struct RequestInfo {
     pub id: RequestId,
     /// Where it comes from.
     pub address: CallerAddress,
+    /// What its client calls itself.
+    pub client: ClientName,
     /// The organization that it names, if that is an id at all.
     pub organization: Option<OrganizationId>,
     method: Method,
@@ -44,6 +47,7 @@ impl RequestInfo {
         Self {
             id: new_request_id(),
             address: address_of(site, &parts.headers, peer),
+            client: client_of(site, &parts.headers),
             organization: named_organization(&parts.headers),
             method: parts.method.clone(),
             uri: parts.uri.clone(),
@@ -162,6 +166,12 @@ pub fn address_of(site: &Site, headers: &HeaderMap, peer: Option<IpAddr>) -> Cal
         &site.trusted_proxies,
         lines.iter().map(HeaderValue::as_bytes),
     )
+}
+
+/// What the client calls itself.
+pub fn client_of(site: &Site, headers: &HeaderMap) -> ClientName {
+    let user_agent = headers.get(http::header::USER_AGENT);
+    site.engine.client_of(user_agent.map(HeaderValue::as_bytes))
 }
 
 fn named_organization(headers: &HeaderMap) -> Option<OrganizationId> {

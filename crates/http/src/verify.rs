@@ -20,7 +20,7 @@ use keyward_core::scope::{Scope, ScopeSet};
 use keyward_engine::verify::{Accepted, VerifyQuestion};
 
 use crate::problem::Problem;
-use crate::request::{RequestInfo, Who, address_of, peer_of};
+use crate::request::{RequestInfo, Who, address_of, client_of, peer_of};
 use crate::site::{SharedSite, Site};
 use crate::{credentials, rate_limit, reply};
 
@@ -79,6 +79,7 @@ async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Re
         claim,
         purpose: Purpose::Identify,
         address: address_of(site, &parts.headers, peer),
+        client: client_of(site, &parts.headers),
     };
     let answered = site.engine.verify(&question, accepted).await;
     let answered = answered.and_then(|accepted| accepted.ok_or(Refusal::StoreUnavailable));

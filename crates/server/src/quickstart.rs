@@ -141,7 +141,7 @@ async fn make_sample(engine: &Engine, value: &str) -> Result<()> {
             credentials,
             OrganizationClaim::NotAsked,
             asked,
-            CallerAddress::Unknown,
+            (CallerAddress::Unknown, engine.client_of(Some(b"keyward quickstart"))),
         )
         .await
         .map_err(|refusal| anyhow::anyhow!("the new key was refused: {}", refusal.sentence()))?;

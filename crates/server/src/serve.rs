@@ -15,6 +15,7 @@ use axum::routing::get;
 use keyward_core::keyring::Keyring;
 use keyward_core::record::Actor;
 use keyward_engine::context::Context;
+use keyward_engine::usage_notes::Counting;
 use keyward_engine::{Engine, EngineOptions, StartError};
 use keyward_http::health::{self, Detail};
 use keyward_http::management::{self, Door, Management, SharedManagement};
@@ -70,6 +71,7 @@ pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<
         keyring,
         clock: Arc::new(SystemClock::new()),
         cache_capacity,
+        counting: Counting::On,
     };
     let engine = Engine::start(options)
         .await

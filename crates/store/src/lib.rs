@@ -25,6 +25,7 @@ pub mod schema;
 pub mod settings;
 pub mod tokens;
 pub mod usage;
+mod usage_journal;
 pub mod uses;
 
 pub use backend::{Database, Store, Tx};

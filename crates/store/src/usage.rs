@@ -5,11 +5,13 @@
 //! No statement here touches a row of a key. How many addresses and clients are kept apart is bounded here, because only
 //! the database knows what an hour held before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::time::{HOUR_MS, Timestamp};
-use keyward_core::usage::{DETAILS_PER_KEY_AND_HOUR, Outcome, Source, UsedFor};
+use keyward_core::usage::{
+    DETAILS_PER_KEY_AND_HOUR, NO_SECRET, Outcome, STRANGE_DETAILS_PER_KEY_AND_HOUR, Source, UsedFor,
+};
 use sqlx::AssertSqlSafe;
 
 use crate::backend::Tx;
@@ -25,8 +27,8 @@ const ADD_UP: &str = " ON CONFLICT (key_id, hour, secret, operation, outcome, ad
     uses = key_usage.uses + excluded.uses, \
     first_at = CASE WHEN excluded.first_at < key_usage.first_at THEN excluded.first_at ELSE key_usage.first_at END, \
     last_at = CASE WHEN excluded.last_at > key_usage.last_at THEN excluded.last_at ELSE key_usage.last_at END";
-const COUNT_DETAILS: &str = "SELECT key_id, hour, COUNT(*) FROM key_usage WHERE (key_id, hour) IN ";
-const LIST_DETAILS: &str = "SELECT DISTINCT address, client FROM key_usage WHERE key_id = $1 AND hour = $2";
+const COUNT_DETAILS: &str = "SELECT key_id, hour, secret, COUNT(*) FROM key_usage WHERE (key_id, hour) IN ";
+const LIST_DETAILS: &str = "SELECT secret, address, client FROM key_usage WHERE key_id = $1 AND hour = $2";
 const INSERT_TOTAL: &str =
     "INSERT INTO organization_usage (organization_id, hour, operation, outcome, uses) VALUES ";
 const ADD_UP_TOTAL: &str = " ON CONFLICT (organization_id, hour, operation, outcome) DO UPDATE SET \
@@ -37,6 +39,11 @@ const INSERT_ADDRESS: &str =
     "INSERT INTO key_address (organization_id, key_id, address, first_at, last_at) VALUES ";
 const KEEP_LATER_ADDRESS: &str = " ON CONFLICT (key_id, address) DO UPDATE SET last_at = excluded.last_at \
     WHERE key_address.last_at <= excluded.last_at - 3600000";
+
+const TELL_ADDRESSES: &str = "UPDATE key_use SET addresses_told_at = $3 \
+    WHERE organization_id = $1 AND key_id = $2 AND addresses_told_at <= $4";
+/// The outbox event of a key that was used from an address for the first time.
+pub const FIRST_USE_FROM_ADDRESS: &str = "key.first_use_from_address";
 
 /// How often one thing happened within one hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,52 +145,64 @@ impl Tx {
 
     /// Turns what is beyond the bound of an hour into [`Source::Other`].
     async fn fold_details(&mut self, counts: &mut [UsageCount]) -> Result<(), StoreError> {
-        let mut places: BTreeMap<(KeyId, i64), usize> = BTreeMap::new();
+        let mut hours: BTreeMap<(KeyId, i64), [usize; 2]> = BTreeMap::new();
         for count in &*counts {
-            *places.entry((count.key_id, count.hour)).or_default() += 1;
+            *rows_of_kind(hours.entry((count.key_id, count.hour)).or_default(), count.secret) += 1;
         }
-        let mut crowded = BTreeSet::new();
-        let bound = DETAILS_PER_KEY_AND_HOUR;
-        let all: Vec<_> = places.iter().collect();
+        let all: Vec<(KeyId, i64)> = hours.keys().copied().collect();
         for some in all.chunks(ROWS) {
-            let sql = format!(
-                "{COUNT_DETAILS}({}) GROUP BY key_id, hour",
-                rows_of_binds(some.len(), 2, 1)
-            );
+            let binds = rows_of_binds(some.len(), 2, 1);
+            let sql = format!("{COUNT_DETAILS}({binds}) GROUP BY key_id, hour, secret");
             let found = in_tx!(self, on => {
-                let query = sqlx::query_as::<_, (String, i64, i64)>(AssertSqlSafe(sql));
-                let query = some.iter().fold(query, |query, ((key, hour), _)| query.bind(key.as_str()).bind(*hour));
+                let query = sqlx::query_as::<_, (String, i64, i64, i64)>(AssertSqlSafe(sql));
+                let query = some.iter().fold(query, |query, (key, hour)| query.bind(key.as_str()).bind(*hour));
                 query.persistent(some.len() == ROWS).fetch_all(on).await
             })?;
-            let there: HashMap<(String, i64), i64> = found
-                .into_iter()
-                .map(|(key, hour, rows)| ((key, hour), rows))
-                .collect();
-            for ((key, hour), new) in some {
-                let known = there.get(&(key.as_str().to_owned(), *hour)).copied();
-                let known = usize::try_from(known.unwrap_or_default()).unwrap_or(usize::MAX);
-                if known.saturating_add(**new) > bound {
-                    crowded.insert((*key, *hour));
+            for (key, hour, secret, rows) in found {
+                let key = key.parse().map_err(|_| StoreError::Unreadable { what: "usage of a key" })?;
+                if let Some(known) = hours.get_mut(&(key, hour)) {
+                    let known = rows_of_kind(known, secret);
+                    *known = known.saturating_add(usize::try_from(rows).unwrap_or(usize::MAX));
                 }
             }
         }
+        let crowded = hours
+            .into_iter()
+            .filter(|(_, [held, strange])| {
+                *held > DETAILS_PER_KEY_AND_HOUR || *strange > STRANGE_DETAILS_PER_KEY_AND_HOUR
+            })
+            .map(|(hour, _)| hour);
         for (key, hour) in crowded {
-            let known = in_tx!(self, on => sqlx::query_as::<_, (String, String)>(LIST_DETAILS)
-                .bind(key.as_str()).bind(hour).fetch_all(on).await)?;
-            let mut known: HashSet<(String, String)> = known.into_iter().collect();
-            let of_this = counts
-                .iter_mut()
-                .filter(|one| (one.key_id, one.hour) == (key, hour));
-            for count in of_this {
-                let detail = (count.source.address(), count.source.client().as_str().to_owned());
-                if known.contains(&detail) {
-                    continue;
-                }
-                if known.len() < bound {
-                    known.insert(detail);
-                } else {
-                    count.source = Source::Other;
-                }
+            self.fold_hour(counts, key, hour).await?;
+        }
+        Ok(())
+    }
+
+    async fn fold_hour(&mut self, counts: &mut [UsageCount], key: KeyId, hour: i64) -> Result<(), StoreError> {
+        let rows = in_tx!(self, on => sqlx::query_as::<_, (i64, String, String)>(LIST_DETAILS)
+            .bind(key.as_str()).bind(hour).fetch_all(on).await)?;
+        let mut known: [HashSet<(String, String)>; 2] = Default::default();
+        for (secret, address, client) in rows {
+            rows_of_kind(&mut known, secret).insert((address, client));
+        }
+        for count in counts
+            .iter_mut()
+            .filter(|one| (one.key_id, one.hour) == (key, hour))
+        {
+            let bound = if count.secret == NO_SECRET {
+                STRANGE_DETAILS_PER_KEY_AND_HOUR
+            } else {
+                DETAILS_PER_KEY_AND_HOUR
+            };
+            let known = rows_of_kind(&mut known, count.secret);
+            let detail = (
+                count.source.address(),
+                count.source.client().as_str().to_owned(),
+            );
+            if known.len() < bound {
+                known.insert(detail);
+            } else if !known.contains(&detail) {
+                count.source = Source::Other;
             }
         }
         Ok(())
@@ -319,6 +338,42 @@ impl Tx {
         })?;
         Ok(())
     }
+}
+
+impl Tx {
+    /// Puts into the outbox that a key was used from a new address (and so many further ones), unless it was told of within
+    /// the last hour.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then nothing was told.
+    pub async fn tell_of_addresses(
+        &mut self,
+        (new, further): (&NewAddress, usize),
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (organization, key) = (new.organization_id.as_str(), new.key_id.as_str());
+        let told = in_tx!(self, on => sqlx::query(TELL_ADDRESSES)
+            .bind(organization).bind(key).bind(now.as_unix_ms()).bind(now.plus_ms(-HOUR_MS).as_unix_ms())
+            .execute(on).await.map(|done| done.rows_affected()))?;
+        if told == 0 {
+            return Ok(());
+        }
+        let payload = serde_json::json!({
+            "address": new.address,
+            "client": new.client,
+            "at_ms": new.at.as_unix_ms(),
+            "further_addresses": further,
+        });
+        let number = self.next_change(epoch).await?;
+        self.put_event(number, (organization, key), (FIRST_USE_FROM_ADDRESS, &payload.to_string()), now)
+            .await
+    }
+}
+
+/// The one of two that a secret's number belongs to: attempts that held the secret, and those that knew the id alone.
+fn rows_of_kind<T>([held, strange]: &mut [T; 2], secret: i64) -> &mut T {
+    if secret == NO_SECRET { strange } else { held }
 }
 
 /// The last use of each secret, as far as these counts tell, in the order of their keys.

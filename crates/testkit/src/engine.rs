@@ -21,6 +21,7 @@ use keyward_core::refusal::{Code, Refusal};
 use keyward_core::rotation::ScheduleChoice;
 use keyward_core::scope::ScopeSet;
 use keyward_core::state::DeleteReason;
+use keyward_core::usage::ClientName;
 use keyward_engine::clock::{Clock as _, SystemRandom};
 use keyward_engine::context::Context;
 use keyward_engine::create_key::CreatedKey;
@@ -28,6 +29,7 @@ use keyward_engine::create_organization::OrganizationDraft;
 use keyward_engine::create_token::{CreatedToken, TokenCeiling, TokenDraft};
 use keyward_engine::delete_key::Written;
 use keyward_engine::permit::{OwnedResource, Permit};
+use keyward_engine::usage_notes::Counting;
 use keyward_engine::verify::VerifyQuestion;
 use keyward_engine::verify_token::VerifiedToken;
 use keyward_engine::{Engine, EngineError, EngineOptions, StartError};
@@ -335,7 +337,7 @@ impl TestEngine {
                 credentials,
                 OrganizationClaim::NotAsked,
                 (operation, resource),
-                here(),
+                (here(), ClientName::NONE),
             )
             .await
     }
@@ -365,6 +367,7 @@ pub async fn verify(engine: &Engine, value: &str) -> Result<(), Code> {
         claim: OrganizationClaim::NotAsked,
         purpose: Purpose::Identify,
         address: here(),
+        client: ClientName::NONE,
     };
     engine
         .verify(&question, |_| ())
@@ -391,6 +394,7 @@ pub async fn start(
         keyring,
         clock,
         cache_capacity,
+        counting: Counting::On,
     })
     .await
 }

@@ -9,6 +9,7 @@ use keyward_core::scope::ScopeSet;
 use keyward_core::time::Timestamp;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::permit::OwnedResource;
+use keyward_core::usage::ClientName;
 use keyward_engine::verify::VerifyQuestion;
 use keyward_testkit::clock::START;
 use keyward_testkit::engine::{Kind, Permission, TestEngine, context, draft, here, start};
@@ -107,6 +108,7 @@ async fn refused_and_dry_questions_note_nothing(kind: Kind) {
         claim: OrganizationClaim::NotAsked,
         purpose: Purpose::Identify,
         address: here(),
+        client: ClientName::NONE,
     };
     let identity = test.engine.identify_without_use(&question).await.unwrap();
     assert_eq!(identity.key_id(), id_of(&key));

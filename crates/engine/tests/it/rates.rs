@@ -12,6 +12,7 @@ use keyward_core::scope::ScopeSet;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::edit_organization::OrganizationEdit;
 use keyward_engine::permit::OwnedResource;
+use keyward_core::usage::ClientName;
 use keyward_engine::verify::VerifyQuestion;
 use keyward_testkit::engine::{Kind, Permission, TestEngine, context, draft, here};
 use keyward_testkit::on_both_databases;
@@ -101,6 +102,7 @@ async fn a_question_that_counts_as_no_use_spends_nothing(kind: Kind) {
         claim: OrganizationClaim::NotAsked,
         purpose: Purpose::Identify,
         address: here(),
+        client: ClientName::NONE,
     };
     for _ in 0..3 {
         test.engine.identify_without_use(&question).await.unwrap();

@@ -93,6 +93,7 @@ async fn verdict(
             },
         },
         address: address_of(question),
+        client: engine.client_of(question.user_agent.as_deref().map(str::as_bytes)),
     };
     // Boxed, because there are many at once.
     match Box::pin(engine.identify(&asked)).await {
