@@ -101,7 +101,7 @@ impl Subject {
             claim: OrganizationClaim::NotAsked,
             purpose,
             address: CallerAddress::Unknown,
-        client: ClientName::NONE,
+            client: ClientName::NONE,
         };
         ready(self.engine.verify(&question, answer))
     }

@@ -195,7 +195,9 @@ impl Source {
         if address == OTHER {
             return Self::Other;
         }
-        let address = address.parse().map_or(CallerAddress::Unknown, CallerAddress::Known);
+        let address = address
+            .parse()
+            .map_or(CallerAddress::Unknown, CallerAddress::Known);
         Self::Of(address, ClientName::from_stored(client))
     }
 
@@ -244,10 +246,7 @@ mod tests {
         assert_eq!(client(&"x".repeat(5_000)).len(), MAX_CLIENT_BYTES);
         assert_eq!(client("sn\u{f6}w"), "sn??w");
         assert_eq!(client("   "), "(none)");
-        assert_eq!(
-            ClientName::from_user_agent(None, [b"a", b"b"]),
-            ClientName::NONE
-        );
+        assert_eq!(ClientName::from_user_agent(None, [b"a", b"b"]), ClientName::NONE);
     }
 
     #[test]

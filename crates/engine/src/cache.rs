@@ -21,8 +21,8 @@ use keyward_core::plain::PlainKey;
 use keyward_core::record::KeyRecord;
 use keyward_core::state::SecretLife;
 
-use crate::usage_notes::{Names, small_number};
 use crate::organization_cell::{OrganizationCell, OrganizationMark, OrganizationStanding, Organizations};
+use crate::usage_notes::{Names, small_number};
 
 const SHARDS: usize = 256;
 /// How many recently used entries an eviction passes over before it takes one anyway.
@@ -463,7 +463,10 @@ impl Entry {
             digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
             plain: plain.map(|(plain, _)| plain),
             organization,
-            secret_number: key.secrets.first().map_or(0, |secret| small_number(secret.number)),
+            secret_number: key
+                .secrets
+                .first()
+                .map_or(0, |secret| small_number(secret.number)),
             used: AtomicBool::new(false),
             key,
         }

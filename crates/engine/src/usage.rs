@@ -76,9 +76,7 @@ impl Engine {
             fresh += sizes.0;
             kept += sizes.1;
         }
-        let is_time = writer
-            .added_up_at
-            .is_none_or(|at| at.elapsed() >= ADD_UP_EVERY);
+        let is_time = writer.added_up_at.is_none_or(|at| at.elapsed() >= ADD_UP_EVERY);
         if fresh + kept <= FEW || fresh + kept >= MANY || (is_time && kept > 0) {
             return self.add_up(&mut writer).await;
         }
@@ -105,11 +103,11 @@ impl Engine {
         let shown = &self.inner.writing.shown;
         // Memory before the batch on its way: what moves from one to the other meanwhile is found twice, and not missed.
         let tallies = self.inner.notes.of_key(key);
-        let on_its_way = shown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let mut counts: Vec<UsageCount> = tallies.iter().filter_map(|tally| self.count(key, tally)).collect();
+        let on_its_way = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut counts: Vec<UsageCount> = tallies
+            .iter()
+            .filter_map(|tally| self.count(key, tally))
+            .collect();
         if let Some(batch) = on_its_way {
             counts.extend(batch.counts.iter().filter(|count| count.key_id == key).cloned());
         }
@@ -152,10 +150,12 @@ impl Engine {
             tallies.append(&mut taken);
             if tallies.len() >= FEW {
                 let (parts, tallies) = (std::mem::take(&mut parts), std::mem::take(&mut tallies));
-                self.write(writer, self.batch(Kind::AddUp, parts, tallies)).await?;
+                self.write(writer, self.batch(Kind::AddUp, parts, tallies))
+                    .await?;
             }
         }
-        self.write(writer, self.batch(Kind::AddUp, parts, tallies)).await?;
+        self.write(writer, self.batch(Kind::AddUp, parts, tallies))
+            .await?;
         writer.added_up_at = Some(Instant::now());
         Ok(())
     }

@@ -104,7 +104,10 @@ impl Tallies {
     /// Counts one; how many uses there was no room for.
     fn add(&mut self, id: KeyId, mut tally: Tally) -> u64 {
         let is_full = self.total >= MAX_TALLIES;
-        match self.keys.entry(id.spread(), |key| key.id == id, |key| key.id.spread()) {
+        match self
+            .keys
+            .entry(id.spread(), |key| key.id == id, |key| key.id.spread())
+        {
             Entry::Occupied(mut key) => {
                 let known = &mut key.get_mut().tallies;
                 if let Some(same) = known.iter_mut().find(|one| one.is_like(&tally)) {

@@ -196,7 +196,10 @@ mod tests {
     fn an_organization_keeps_its_number() {
         let names = Names::default();
         let (a, b): (OrganizationId, OrganizationId) = ("org-a".parse().unwrap(), "org-b".parse().unwrap());
-        assert_eq!((names.number_of(&a), names.number_of(&b), names.number_of(&a)), (1, 2, 1));
+        assert_eq!(
+            (names.number_of(&a), names.number_of(&b), names.number_of(&a)),
+            (1, 2, 1)
+        );
         assert_eq!(names.id_of(2), Some(b));
         assert_eq!((names.id_of(0), names.id_of(3)), (None, None));
     }

@@ -252,7 +252,12 @@ async fn permit(
     let resource = guard.resource.of(path);
     let permitted = site
         .engine
-        .permit(credentials, claim, (operation, resource), (info.address, info.client))
+        .permit(
+            credentials,
+            claim,
+            (operation, resource),
+            (info.address, info.client),
+        )
         .await;
     Ok(permitted.inspect_err(|refusal| *who = Who::refused(credentials.key.id(), refusal))?)
 }

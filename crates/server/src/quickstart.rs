@@ -141,7 +141,10 @@ async fn make_sample(engine: &Engine, value: &str) -> Result<()> {
             credentials,
             OrganizationClaim::NotAsked,
             asked,
-            (CallerAddress::Unknown, engine.client_of(Some(b"keyward quickstart"))),
+            (
+                CallerAddress::Unknown,
+                engine.client_of(Some(b"keyward quickstart")),
+            ),
         )
         .await
         .map_err(|refusal| anyhow::anyhow!("the new key was refused: {}", refusal.sentence()))?;

@@ -159,7 +159,9 @@ impl Tx {
                 query.persistent(some.len() == ROWS).fetch_all(on).await
             })?;
             for (key, hour, secret, rows) in found {
-                let key = key.parse().map_err(|_| StoreError::Unreadable { what: "usage of a key" })?;
+                let key = key.parse().map_err(|_| StoreError::Unreadable {
+                    what: "usage of a key",
+                })?;
                 if let Some(known) = hours.get_mut(&(key, hour)) {
                     let known = rows_of_kind(known, secret);
                     *known = known.saturating_add(usize::try_from(rows).unwrap_or(usize::MAX));
@@ -178,7 +180,12 @@ impl Tx {
         Ok(())
     }
 
-    async fn fold_hour(&mut self, counts: &mut [UsageCount], key: KeyId, hour: i64) -> Result<(), StoreError> {
+    async fn fold_hour(
+        &mut self,
+        counts: &mut [UsageCount],
+        key: KeyId,
+        hour: i64,
+    ) -> Result<(), StoreError> {
         let rows = in_tx!(self, on => sqlx::query_as::<_, (i64, String, String)>(LIST_DETAILS)
             .bind(key.as_str()).bind(hour).fetch_all(on).await)?;
         let mut known: [HashSet<(String, String)>; 2] = Default::default();
@@ -195,10 +202,7 @@ impl Tx {
                 DETAILS_PER_KEY_AND_HOUR
             };
             let known = rows_of_kind(&mut known, count.secret);
-            let detail = (
-                count.source.address(),
-                count.source.client().as_str().to_owned(),
-            );
+            let detail = (count.source.address(), count.source.client().as_str().to_owned());
             if known.len() < bound {
                 known.insert(detail);
             } else if !known.contains(&detail) {
@@ -366,8 +370,13 @@ impl Tx {
             "further_addresses": further,
         });
         let number = self.next_change(epoch).await?;
-        self.put_event(number, (organization, key), (FIRST_USE_FROM_ADDRESS, &payload.to_string()), now)
-            .await
+        self.put_event(
+            number,
+            (organization, key),
+            (FIRST_USE_FROM_ADDRESS, &payload.to_string()),
+            now,
+        )
+        .await
     }
 }
 

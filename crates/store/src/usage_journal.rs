@@ -76,8 +76,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`].
     pub async fn claim_usage_number(&mut self, number: i64) -> Result<bool, StoreError> {
-        let done =
-            in_tx!(self, on => sqlx::query(CLAIM).bind(number).execute(on).await.map(|done| done.rows_affected()))?;
+        let done = in_tx!(self, on => sqlx::query(CLAIM).bind(number).execute(on).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
 

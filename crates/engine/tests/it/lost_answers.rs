@@ -283,3 +283,29 @@ async fn a_chunk_that_was_not_committed_changed_nothing_and_says_so() {
         assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyPaused));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_whose_commit_has_no_answer_are_counted_once() {
+    let (test, order) = through_a_relay().await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let mut uses = 0;
+    let use_it = async |uses: &mut usize| {
+        test.verify(key.value.reveal()).await.unwrap();
+        *uses += 1;
+    };
+    for cut in [CUT_BEFORE, CUT_AFTER] {
+        for _ in 0..3 {
+            use_it(&mut uses).await;
+        }
+        order.store(cut, Ordering::SeqCst);
+        // Whoever commits first is cut off; the background task may be that one.
+        let _ = test.engine.settle_usage().await;
+        while order.load(Ordering::SeqCst) != RELAY || test.engine.settle_usage().await.is_err() {
+            use_it(&mut uses).await;
+            let _ = test.engine.settle_usage().await;
+        }
+    }
+    let counted = "SELECT CAST(SUM(uses) AS TEXT) FROM key_usage";
+    assert_eq!(test.place.texts(&[counted]).await, [uses.to_string()]);
+}
