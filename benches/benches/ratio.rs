@@ -17,13 +17,17 @@ use keyward_benches::bare::{BareMap, BareRecord, DigestPrefix, bearer};
 use keyward_benches::corpus::Corpus;
 use keyward_benches::subject::{Subject, bare_of, keyring};
 use keyward_core::decision::Purpose;
+use keyward_core::keyring::Keyring;
 use keyward_core::operation::Operation;
 use keyward_core::resource::{Resource, ResourceType};
+use keyward_engine::usage_notes::Counting;
 
 const KEYS: usize = 1_000_000;
 const ROUNDS: usize = 9;
 /// Keys of one round; a round starts where the one before ended.
 const KEYS_PER_ROUND: usize = 200_000;
+const COUNTED: &str = "verify: whose key";
+const UNCOUNTED: &str = "verify: whose key, not counted";
 const FORGED: usize = 10_000;
 
 /// What `cargo bench` passes on with its own `--bench` may be numbers.
@@ -67,12 +71,16 @@ fn main() {
     let keyring = keyring();
     let corpus = Corpus::draw(&keyring, keys);
     let forged = Corpus::draw_forged(FORGED);
-    let subject = Subject::start(keyring, keys);
+    let same_keyring = Keyring::from_text(&keyring.to_text()).expect("a keyring reads back");
+    let uncounted = Subject::start(same_keyring, keys, Counting::Off);
+    let subject = Subject::start(keyring, keys, Counting::On);
     println!("{keys} keys, {rounds} interleaved rounds of {KEYS_PER_ROUND}, medians in ns\n");
 
     let before = resident_bytes();
     subject.fill(&corpus);
     let after_cache = resident_bytes();
+    uncounted.fill(&corpus);
+    let after_uncounted = resident_bytes();
     let bare: BareMap = bare_of(&corpus);
     let after_bare = resident_bytes();
     let bare_prefix: BareMap<DigestPrefix> = bare_of(&corpus);
@@ -91,8 +99,16 @@ fn main() {
             Box::new(|round| round.time(&corpus, |header| bare_prefix.find(bearer(header)?))),
         ),
         (
-            "verify: whose key",
-            Box::new(|round| round.time(&corpus, |header| subject.verify(header, Purpose::Identify).ok())),
+            COUNTED,
+            Box::new(|round| {
+                let time = round.time(&corpus, |header| subject.verify(header, Purpose::Identify).ok());
+                subject.flush();
+                time
+            }),
+        ),
+        (
+            UNCOUNTED,
+            Box::new(|round| round.time(&corpus, |header| uncounted.verify(header, Purpose::Identify).ok())),
         ),
         (
             "verify: dataset.read",
@@ -139,7 +155,7 @@ fn main() {
     println!(
         "memory: {} bytes a cached key, {} bytes a key of the bare map",
         per_key(before, after_cache),
-        per_key(after_cache, after_bare)
+        per_key(after_uncounted, after_bare)
     );
 }
 
@@ -149,6 +165,7 @@ fn print_table(name: &str, subjects: &[(&str, Ask<'_>)], times: Vec<Vec<f64>>) {
         "median", "low", "high", "to bare"
     );
     let mut bare = None;
+    let mut medians = std::collections::HashMap::new();
     for ((subject, _), mut times) in subjects.iter().zip(times) {
         times.sort_by(f64::total_cmp);
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
@@ -161,6 +178,10 @@ fn print_table(name: &str, subjects: &[(&str, Ask<'_>)], times: Vec<Vec<f64>>) {
             "{subject:<32} {median:>8.1} {low:>8.1} {high:>8.1} {:>9.2}",
             median / bare
         );
+        medians.insert(*subject, median);
+    }
+    if let (Some(counted), Some(uncounted)) = (medians.get(COUNTED), medians.get(UNCOUNTED)) {
+        println!("counting uses costs {:.2} of not counting", counted / uncounted);
     }
     println!();
 }

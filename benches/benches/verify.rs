@@ -17,6 +17,7 @@ use keyward_core::key_digest::KeyDigest;
 use keyward_core::key_text::{KeyText, Prefix};
 use keyward_core::operation::Operation;
 use keyward_core::resource::{Resource, ResourceType};
+use keyward_engine::usage_notes::Counting;
 
 const KEYS: usize = 1_000_000;
 const FEW: usize = 1_000;
@@ -31,7 +32,7 @@ struct Million {
 static MILLION: LazyLock<Million> = LazyLock::new(|| {
     let keyring = keyring();
     let corpus = Corpus::draw(&keyring, KEYS);
-    let subject = Subject::start(keyring, KEYS);
+    let subject = Subject::start(keyring, KEYS, Counting::On);
     subject.fill(&corpus);
     let bare = bare_of(&corpus);
     Million {

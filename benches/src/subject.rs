@@ -11,9 +11,11 @@ use keyward_core::keyring::Keyring;
 use keyward_core::refusal::Refusal;
 use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
+use keyward_core::usage::ClientName;
 use keyward_engine::cache::{CachedKey, CachedSecret};
 use keyward_engine::clock::Clock;
 use keyward_engine::organization_cell::OrganizationStanding;
+use keyward_engine::usage_notes::Counting;
 use keyward_engine::verify::{Accepted, VerifyQuestion};
 use keyward_engine::{Engine, EngineOptions};
 use keyward_store::{Database, Store};
@@ -88,6 +90,12 @@ impl Subject {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Writes down what was counted, as the background task does every second; that is not what a verify costs.
+    pub fn flush(&self) {
+        let flushed = self.runtime.block_on(self.engine.flush_uses());
+        flushed.expect("uses can be written");
     }
 
     /// What a service does with a request's header: reads it, verifies, copies out what it answers with.

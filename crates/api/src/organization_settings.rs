@@ -8,6 +8,7 @@ use keyward_core::environment::Environment;
 use keyward_core::field::{FieldProblem, FieldProblems};
 use keyward_core::organization::{
     LIFETIME_BOUNDS_MS, MAX_CONTACTS, OrganizationSettings, ROTATION_BOUNDS_DAYS, RotationRule,
+    USAGE_RETENTION_BOUNDS_DAYS, USAGE_RETENTION_DAYS,
 };
 use keyward_core::record::check_name;
 use serde::{Deserialize, Serialize};
@@ -30,10 +31,13 @@ pub struct EditOrganization {
     pub rotation_policy: Option<BTreeMap<Environment, RotationRule>>,
     /// The security contacts, as a whole.
     pub security_contacts: Option<Vec<SecurityContact>>,
+    /// For how many days uses are kept.
+    pub usage_retention_days: Option<u32>,
 }
 
 impl EditOrganization {
-    /// Reads `name`, `advanced_access_control`, `max_key_lifetime_ms`, `rotation_policy` and `security_contacts`.
+    /// Reads `name`, `advanced_access_control`, `max_key_lifetime_ms`, `rotation_policy`, `security_contacts` and
+    /// `usage_retention_days`.
     ///
     /// # Errors
     /// Every problem, whether a field can't be read or holds what no settings may have.
@@ -44,6 +48,7 @@ impl EditOrganization {
             max_key_lifetime_ms: read_lifetime(&mut fields),
             rotation_policy: read_rotation_policy(&mut fields),
             security_contacts: read_contacts(&mut fields),
+            usage_retention_days: read_retention(&mut fields),
         };
         let given = edit.clone();
         let mut amiss = FieldProblems::new();
@@ -52,6 +57,7 @@ impl EditOrganization {
             max_key_lifetime_ms: given.max_key_lifetime_ms.flatten(),
             rotation_policy: given.rotation_policy.unwrap_or_default(),
             security_contacts: given.security_contacts.unwrap_or_default(),
+            usage_retention_days: given.usage_retention_days.unwrap_or(USAGE_RETENTION_DAYS),
         }
         .check(&mut amiss);
         fields.absorb(amiss.into_inner());
@@ -76,6 +82,16 @@ fn read_lifetime(fields: &mut Fields) -> Option<Option<i64>> {
         .as_i64()
         .ok_or_else(|| format!("must be a whole number or null, not {}", kind_of(&value)));
     fields.keep(name, read).map(Some)
+}
+
+/// Null goes back to what nobody said otherwise.
+fn read_retention(fields: &mut Fields) -> Option<u32> {
+    let name = "usage_retention_days";
+    let Some(value) = fields.take_nullable(name)? else {
+        return Some(USAGE_RETENTION_DAYS);
+    };
+    let days = value.as_u64().and_then(|days| u32::try_from(days).ok());
+    fields.keep(name, days.ok_or("must be a whole number of days, or null"))
 }
 
 /// `{"production": 30, "staging": null}`; null as a whole goes back to the presets.
@@ -191,9 +207,13 @@ pub struct EditOrganizationBody {
     /// Who is told when a key is compromised.
     #[schema(max_items = 20)]
     pub security_contacts: Option<Vec<ContactView>>,
+    /// For how many days it is kept who used which key; null goes back to 400.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub usage_retention_days: Option<u32>,
 }
 
 const _: () = assert!(LIFETIME_BOUNDS_MS.0 == 86_400_000 && LIFETIME_BOUNDS_MS.1 == 315_360_000_000);
+const _: () = assert!(USAGE_RETENTION_BOUNDS_DAYS.0 == 1 && USAGE_RETENTION_BOUNDS_DAYS.1 == 3_650);
 const _: () = assert!(ROTATION_BOUNDS_DAYS.0 == 1 && ROTATION_BOUNDS_DAYS.1 == 3_650);
 
 /// Days between rotations by environment: absent is the preset, null is no due date.
@@ -275,6 +295,8 @@ pub struct SettingsView {
     pub max_key_lifetime_ms: Option<i64>,
     /// What differs from the environments' presets.
     pub rotation_policy: RotationPolicyView,
+    /// For how many days it is kept who used which key.
+    pub usage_retention_days: u32,
     /// Who is told when a key is compromised; only to whoever may change it, because a webhook's address may be secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_contacts: Option<Vec<ContactView>>,
@@ -294,6 +316,7 @@ impl SettingsView {
             advanced_access_control: settings.advanced_access_control,
             max_key_lifetime_ms: settings.max_key_lifetime_ms,
             rotation_policy,
+            usage_retention_days: settings.usage_retention_days,
             security_contacts: None,
         }
     }
@@ -326,12 +349,13 @@ mod tests {
         assert_eq!(read("{}"), Ok(EditOrganization::default()));
         let edit = read(
             r#"{"max_key_lifetime_ms": null, "rotation_policy": {"production": 30, "staging": null},
-                "security_contacts": null, "advanced_access_control": false}"#,
+                "security_contacts": null, "advanced_access_control": false, "usage_retention_days": null}"#,
         )
         .unwrap();
         assert_eq!(edit.max_key_lifetime_ms, Some(None));
         assert_eq!(edit.advanced_access_control, Some(false));
         assert_eq!(edit.security_contacts, Some(Vec::new()));
+        assert_eq!(edit.usage_retention_days, Some(400));
         let policy = [
             (Environment::Production, RotationRule::EveryDays(30)),
             (Environment::Staging, RotationRule::AsNeeded),
@@ -373,12 +397,16 @@ mod tests {
             read(r#"{"rotation_policy": {"ci_cd": 3651}, "name": 3}"#),
             Err(vec!["name".to_owned(), "rotation_policy.ci_cd".to_owned()])
         );
+        for bad in ["0", "3651", "-1", "1.5", r#""long""#] {
+            let body = format!(r#"{{"usage_retention_days": {bad}}}"#);
+            assert_eq!(read(&body), Err(vec!["usage_retention_days".to_owned()]), "{bad}");
+        }
     }
 
     #[test]
     fn what_is_shown_can_be_sent_back() {
         let body = r#"{"advanced_access_control": false, "max_key_lifetime_ms": 86400000,
-            "rotation_policy": {"production": null, "ci_cd": 7},
+            "rotation_policy": {"production": null, "ci_cd": 7}, "usage_retention_days": 30,
             "security_contacts": [{"kind": "webhook", "address": "https://example.com/h"}]}"#;
         let edit = read(body).unwrap();
         let settings = OrganizationSettings {
@@ -386,6 +414,7 @@ mod tests {
             max_key_lifetime_ms: edit.max_key_lifetime_ms.flatten(),
             rotation_policy: edit.rotation_policy.clone().unwrap(),
             security_contacts: edit.security_contacts.clone().unwrap(),
+            usage_retention_days: edit.usage_retention_days.unwrap(),
         };
         let shown = SettingsView::of(&settings);
         assert_eq!(shown.security_contacts, None);

@@ -19,6 +19,10 @@ use crate::time::{DAY_MS, duration_words};
 pub const LIFETIME_BOUNDS_MS: (i64, i64) = (DAY_MS, 3_650 * DAY_MS);
 /// Fewest and most days between rotations.
 pub const ROTATION_BOUNDS_DAYS: (u32, u32) = (1, 3_650);
+/// Fewest and most days for which uses of keys are kept.
+pub const USAGE_RETENTION_BOUNDS_DAYS: (u32, u32) = (1, 3_650);
+/// For how many days they are kept if nobody says otherwise.
+pub const USAGE_RETENTION_DAYS: u32 = 400;
 /// Most security contacts.
 pub const MAX_CONTACTS: usize = 20;
 
@@ -44,6 +48,8 @@ pub struct OrganizationSettings {
     pub rotation_policy: BTreeMap<Environment, RotationRule>,
     /// Who is told when a key is compromised.
     pub security_contacts: Vec<SecurityContact>,
+    /// For how many days it is kept who used which key.
+    pub usage_retention_days: u32,
 }
 
 impl Default for OrganizationSettings {
@@ -53,6 +59,7 @@ impl Default for OrganizationSettings {
             max_key_lifetime_ms: None,
             rotation_policy: BTreeMap::new(),
             security_contacts: Vec::new(),
+            usage_retention_days: USAGE_RETENTION_DAYS,
         }
     }
 }
@@ -84,6 +91,13 @@ impl OrganizationSettings {
                     format!("must be {fewest} to {most} days, or null for no due date"),
                 );
             }
+        }
+        let (fewest, most) = USAGE_RETENTION_BOUNDS_DAYS;
+        if !(fewest..=most).contains(&self.usage_retention_days) {
+            problems.add(
+                "usage_retention_days",
+                format!("must be {fewest} to {most} days, or null for {USAGE_RETENTION_DAYS}"),
+            );
         }
         if self.security_contacts.len() > MAX_CONTACTS {
             problems.add("security_contacts", format!("at most {MAX_CONTACTS} contacts"));

@@ -35,6 +35,8 @@ pub struct SettingsEdit {
     pub rotation_policy: Option<BTreeMap<Environment, RotationRule>>,
     /// The security contacts, as a whole.
     pub security_contacts: Option<Vec<SecurityContact>>,
+    /// For how many days it is kept who used which key.
+    pub usage_retention_days: Option<u32>,
 }
 
 impl SettingsEdit {
@@ -49,6 +51,7 @@ impl SettingsEdit {
             max_key_lifetime_ms: edit.max_key_lifetime_ms.unwrap_or(was.max_key_lifetime_ms),
             rotation_policy: edit.rotation_policy.unwrap_or(was.rotation_policy),
             security_contacts: edit.security_contacts.unwrap_or(was.security_contacts),
+            usage_retention_days: edit.usage_retention_days.unwrap_or(was.usage_retention_days),
         }
     }
 }
@@ -130,6 +133,11 @@ fn changes(was: &Organization, name: &str, settings: &OrganizationSettings) -> R
             "rotation_policy",
             json!(before.rotation_policy),
             json!(settings.rotation_policy),
+        ),
+        (
+            "usage_retention_days",
+            json!(before.usage_retention_days),
+            json!(settings.usage_retention_days),
         ),
         (
             "security_contacts",

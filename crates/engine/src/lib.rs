@@ -23,6 +23,7 @@ pub mod edit_organization;
 pub mod edit_settings;
 mod error;
 pub mod explain_key;
+mod forget_usage;
 pub mod invitations;
 mod key_write;
 mod keys_write;

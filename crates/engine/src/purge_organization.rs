@@ -13,6 +13,7 @@ use keyward_core::random::RandomUnavailable;
 use keyward_core::record::Actor;
 use keyward_core::state::DeleteReason;
 use keyward_core::time::Timestamp;
+use keyward_core::usage::hour_of;
 use keyward_store::organizations::OrganizationDeletion;
 use keyward_store::{StoreError, Tx};
 use tokio_util::sync::CancellationToken;
@@ -183,6 +184,8 @@ fn event(context: &Context, id: &OrganizationId, action: &'static str, detail: D
 
 /// Looks for what is due until the engine stops or is dropped.
 pub(crate) async fn keep_purging(engine: Weak<Inner>, stop: CancellationToken) {
+    // The hour in which old uses were forgotten last.
+    let mut forgotten_in = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -190,6 +193,15 @@ pub(crate) async fn keep_purging(engine: Weak<Inner>, stop: CancellationToken) {
         }
         let Some(inner) = engine.upgrade() else { return };
         let engine = Engine { inner };
+        let hour = hour_of(engine.now());
+        if engine.inner.right.is_held() && forgotten_in != Some(hour) {
+            match engine.forget_old_usage(engine.now()).await {
+                Ok(_) => forgotten_in = Some(hour),
+                Err(error) => {
+                    tracing::warn!(%error, "old uses of keys were not forgotten; it is tried again")
+                }
+            }
+        }
         if engine.inner.right.is_held()
             && let Err(error) = engine.run_due_purges(engine.now()).await
         {

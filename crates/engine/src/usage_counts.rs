@@ -48,9 +48,23 @@ struct Tallies {
     total: usize,
 }
 
+/// Most keys have one tally in a second, which then needs no memory of its own.
 struct OfKey {
     id: KeyId,
-    tallies: Vec<Tally>,
+    first: Tally,
+    further: Vec<Tally>,
+}
+
+impl OfKey {
+    fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        std::iter::once(&self.first).chain(&self.further)
+    }
+
+    fn like(&mut self, tally: &Tally) -> Option<&mut Tally> {
+        std::iter::once(&mut self.first)
+            .chain(&mut self.further)
+            .find(|one| one.is_like(tally))
+    }
 }
 
 impl Tally {
@@ -109,14 +123,14 @@ impl Tallies {
             .entry(id.spread(), |key| key.id == id, |key| key.id.spread())
         {
             Entry::Occupied(mut key) => {
-                let known = &mut key.get_mut().tallies;
-                if let Some(same) = known.iter_mut().find(|one| one.is_like(&tally)) {
+                let known = key.get_mut();
+                if let Some(same) = known.like(&tally) {
                     same.absorb(&tally);
                     return 0;
                 }
                 let is_strange = tally.secret == 0;
                 let alike = known
-                    .iter()
+                    .tallies()
                     .filter(|one| one.hour == tally.hour && (one.secret == 0) == is_strange)
                     .count();
                 let bound = if is_strange {
@@ -126,13 +140,13 @@ impl Tallies {
                 };
                 if alike >= bound || is_full {
                     tally.source = Source::Other;
-                    if let Some(same) = known.iter_mut().find(|one| one.is_like(&tally)) {
+                    if let Some(same) = known.like(&tally) {
                         same.absorb(&tally);
                         return 0;
                     }
                 }
                 // Of what is folded there is at most one for each operation, outcome and secret.
-                known.push(tally);
+                known.further.push(tally);
                 self.total += 1;
                 0
             }
@@ -140,7 +154,8 @@ impl Tallies {
             Entry::Vacant(place) => {
                 place.insert(OfKey {
                     id,
-                    tallies: vec![tally],
+                    first: tally,
+                    further: Vec::new(),
                 });
                 self.total += 1;
                 0
@@ -191,12 +206,15 @@ impl Counts {
         let found = [&self.fresh, &self.kept]
             .into_iter()
             .filter_map(|tallies| tallies.keys.find(id.spread(), |key| key.id == id));
-        found.flat_map(|key| key.tallies.iter().copied()).collect()
+        found.flat_map(|key| key.tallies().copied()).collect()
     }
 }
 
 fn taken(tallies: Tallies) -> Vec<(KeyId, Tally)> {
-    let keys = tallies.keys.into_iter();
-    keys.flat_map(|key| key.tallies.into_iter().map(move |tally| (key.id, tally)))
-        .collect()
+    let mut taken = Vec::with_capacity(tallies.total);
+    for key in tallies.keys {
+        taken.push((key.id, key.first));
+        taken.extend(key.further.into_iter().map(|tally| (key.id, tally)));
+    }
+    taken
 }

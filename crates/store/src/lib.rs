@@ -26,6 +26,7 @@ pub mod settings;
 pub mod tokens;
 pub mod usage;
 mod usage_journal;
+mod usage_retention;
 pub mod uses;
 
 pub use backend::{Database, Store, Tx};

@@ -73,6 +73,7 @@ fn every_problem_of_settings_is_reported_at_once() {
         ]
         .into(),
         security_contacts: vec![mail(1), mail(2), mail(1)],
+        usage_retention_days: 0,
         ..OrganizationSettings::default()
     };
     assert_eq!(
@@ -81,6 +82,7 @@ fn every_problem_of_settings_is_reported_at_once() {
             "max_key_lifetime_ms",
             "rotation_policy.production",
             "rotation_policy.staging",
+            "usage_retention_days",
             "security_contacts[2].address"
         ]
     );

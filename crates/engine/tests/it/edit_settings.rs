@@ -38,6 +38,7 @@ async fn settings_are_edited_field_by_field_and_told_before_and_after(kind: Kind
         max_key_lifetime_ms: Some(Some(90 * DAY_MS)),
         rotation_policy: Some([(Environment::Production, RotationRule::EveryDays(30))].into()),
         security_contacts: Some(serde_json::from_str(contact).unwrap()),
+        usage_retention_days: None,
     };
     let edited = test
         .engine

@@ -15,6 +15,7 @@ use keyward_core::resource::Resource;
 use keyward_core::time::HOUR_MS;
 use keyward_engine::Engine;
 use keyward_engine::create_key::CreatedKey;
+use keyward_engine::edit_settings::SettingsEdit;
 use keyward_engine::explain_key::ExplainQuestion;
 use keyward_engine::verify::VerifyQuestion;
 use keyward_testkit::clock::FixedClock;
@@ -274,7 +275,53 @@ async fn a_new_address_is_told_once_an_hour_and_the_first_one_never(kind: Kind) 
     );
 }
 
+async fn old_uses_are_forgotten_and_last_uses_are_not(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let (organization, other) = (test.organization("org-1").await, test.organization("org-2").await);
+    let (key, theirs) = (test.full_key(&organization).await, test.full_key(&other).await);
+    let edit = SettingsEdit {
+        usage_retention_days: Some(30),
+        ..SettingsEdit::default()
+    };
+    test.engine
+        .edit_settings(&context(), &organization, None, edit)
+        .await
+        .unwrap();
+    // More hours of one key than a step takes.
+    for _ in 0..130 {
+        from(&test.engine, &key, 1, "c/1").await.unwrap();
+        test.clock.advance_ms(HOUR_MS);
+    }
+    from(&test.engine, &theirs, 1, "c/1").await.unwrap();
+    from(&test.engine, &key, 2, "c/1").await.unwrap();
+    let used = test.engine.now();
+    test.engine.settle_usage().await.unwrap();
+    let places = "SELECT CAST((SELECT COUNT(*) FROM key_usage) AS TEXT) || ' ' || \
+        CAST((SELECT COUNT(*) FROM organization_usage) AS TEXT) || ' ' || CAST((SELECT COUNT(*) FROM key_address) AS TEXT)";
+    assert_eq!(test.place.texts(&[places]).await, ["132 132 3"]);
+    let kept = used.plus_ms(30 * 24 * HOUR_MS);
+    test.engine.forget_old_usage(kept).await.unwrap();
+    assert_eq!(
+        test.place.texts(&[places]).await,
+        ["2 2 2"],
+        "the last hour is not over"
+    );
+    test.engine.forget_old_usage(kept.plus_ms(HOUR_MS)).await.unwrap();
+    assert_eq!(
+        test.place.texts(&[places]).await,
+        ["1 1 1"],
+        "theirs are kept for 400 days"
+    );
+    let last = test
+        .engine
+        .last_uses(&organization, &[key.key.record.id])
+        .await
+        .unwrap();
+    assert_eq!(last[&key.key.record.id].last_used_at, used);
+}
+
 on_both_databases!(
+    old_uses_are_forgotten_and_last_uses_are_not,
     every_end_of_a_request_is_counted,
     an_hour_keeps_so_many_details_and_counts_the_rest_as_other,
     what_is_in_the_journal_survives_a_kill_and_is_counted_once,

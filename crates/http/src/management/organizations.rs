@@ -155,6 +155,7 @@ async fn edit(grant: Grant, mut call: ManagementCall) -> Result<Response, Proble
         max_key_lifetime_ms: edit.max_key_lifetime_ms,
         rotation_policy: edit.rotation_policy,
         security_contacts: edit.security_contacts,
+        usage_retention_days: edit.usage_retention_days,
     };
     let edited = call
         .engine()

@@ -33,6 +33,9 @@ pub(super) struct Edit {
     /// When keys of an environment are due for rotation: `production=30d`, `staging=none`, or `ci_cd=preset`
     #[arg(long = "rotation", value_name = "ENVIRONMENT=DAYS", value_parser = rotation)]
     rotations: Vec<Rotation>,
+    /// For how many days it is kept who used which key
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    usage_retention_days: Option<u32>,
     /// Tell this one when a key is compromised: `email:security@example.com`, `webhook:https://example.com/hook`
     #[arg(long = "add-contact", value_name = "KIND:ADDRESS", value_parser = contact)]
     add_contacts: Vec<ContactView>,
@@ -139,6 +142,9 @@ fn changes(edit: Edit, settings: SettingsView) -> Result<Map<String, Value>> {
     if let Some(Lifetime(ms)) = edit.max_key_lifetime {
         set("max_key_lifetime_ms", ms.into());
     }
+    if let Some(days) = edit.usage_retention_days {
+        set("usage_retention_days", days.into());
+    }
     if !edit.rotations.is_empty() {
         let mut policy: RotationPolicyView = settings.rotation_policy;
         for Rotation(environment, days) in edit.rotations {
@@ -192,6 +198,7 @@ pub(super) fn setting_facts(settings: &SettingsView) -> Vec<(&'static str, Strin
                 .map_or_else(|| "no limit".to_owned(), duration_words),
         ),
         ("Rotation", rotations.join(", ")),
+        ("Uses are kept", format!("{} days", settings.usage_retention_days)),
     ];
     for contact in settings.security_contacts.iter().flatten() {
         facts.push((
@@ -269,7 +276,7 @@ mod tests {
     fn settings() -> SettingsView {
         serde_json::from_value(json!({
             "advanced_access_control": true, "max_key_lifetime_ms": null,
-            "rotation_policy": { "production": 30, "ci_cd": null },
+            "rotation_policy": { "production": 30, "ci_cd": null }, "usage_retention_days": 400,
             "security_contacts": [{ "kind": "email", "address": "a@b" }],
         }))
         .unwrap()
@@ -282,6 +289,7 @@ mod tests {
             advanced_access_control: None,
             max_key_lifetime: None,
             rotations: Vec::new(),
+            usage_retention_days: None,
             add_contacts: Vec::new(),
             remove_contacts: Vec::new(),
         }
@@ -292,6 +300,7 @@ mod tests {
         assert!(changes(nothing(), settings()).unwrap().is_empty());
         let edit = Edit {
             max_key_lifetime: Some(lifetime("none").unwrap()),
+            usage_retention_days: Some(30),
             rotations: vec![
                 rotation("production=preset").unwrap(),
                 rotation("staging=7d").unwrap(),
@@ -304,6 +313,7 @@ mod tests {
             body,
             json!({
                 "max_key_lifetime_ms": null,
+                "usage_retention_days": 30,
                 "rotation_policy": { "staging": 7, "ci_cd": null },
                 "security_contacts": [{ "kind": "email", "address": "a@b" },
                     { "kind": "webhook", "address": "https://example.com/h" }],

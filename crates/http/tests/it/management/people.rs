@@ -56,7 +56,7 @@ async fn settings_are_edited_at_the_version_that_was_read() {
     assert_eq!(
         read.json()["settings"],
         json!({ "advanced_access_control": true, "max_key_lifetime_ms": null, "rotation_policy": {},
-                "security_contacts": [] })
+                "usage_retention_days": 400, "security_contacts": [] })
     );
     let edit = json!({
         "name": "Müller", "advanced_access_control": false, "max_key_lifetime_ms": 86_400_000,
