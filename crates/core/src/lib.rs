@@ -48,3 +48,4 @@ pub mod state;
 pub mod tag;
 pub mod time;
 pub mod usage;
+pub mod usage_rise;
