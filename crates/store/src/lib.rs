@@ -25,6 +25,8 @@ pub mod schema;
 pub mod settings;
 pub mod tokens;
 pub mod usage;
+pub mod usage_overview;
+pub mod usage_queries;
 pub mod uses;
 
 pub use backend::{Database, Store, Tx};
