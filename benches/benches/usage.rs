@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::keyring::Keyring;
-use keyward_core::time::{DAY_MS, Timestamp};
+use keyward_core::time::DAY_MS;
 use keyward_core::usage::hour_of;
 use keyward_core::usage_rise::RiseHours;
 use keyward_store::usage_overview::AddressPlace;
@@ -56,7 +56,8 @@ async fn run(folder: &Path, events: u64, keys: usize) {
         .expect("a database");
     store.migrate().await.expect("its schema");
     let until = seed::CREATED_AT.plus_ms(200 * DAY_MS);
-    let (organization, ids) = make_keys(&store, keys).await;
+    let keyring = Keyring::generate(&mut seed::SystemRandom, seed::CREATED_AT).expect("a keyring");
+    let (organization, ids) = seed::insert_keys_of_one(&store, &keyring, keys).await;
     let before = size_of(folder);
     let load = UsageLoad {
         organization,
@@ -90,13 +91,6 @@ async fn run(folder: &Path, events: u64, keys: usize) {
     let store = Store::open(&Database::Sqlite(file)).await.expect("the database");
     ask(&store, &load).await;
     store.close().await;
-}
-
-#[expect(clippy::expect_used, reason = "a bench that can't go on ends")]
-async fn make_keys(store: &Store, keys: usize) -> (OrganizationId, Vec<KeyId>) {
-    let text = Keyring::generate(&mut seed::SystemRandom, seed::CREATED_AT).expect("a keyring");
-    let made = seed::insert_keys_of_one(store, &text, keys).await;
-    (made.0, made.1)
 }
 
 /// What the folder holds.
@@ -166,7 +160,10 @@ async fn ask(store: &Store, load: &UsageLoad) {
         outcome: Some(OutcomeFilter::Refused),
         ..HistoryFilter::default()
     };
-    time("its refusals, first page", Some(GOAL), |_| history(busiest, &refused)).await;
+    time("its refusals, first page", Some(GOAL), |_| {
+        history(busiest, &refused)
+    })
+    .await;
     time("sums of a key, 30 days", None, |round| async move {
         let sums = store.usage_sums(organization, some_key(round), days(30), 5_000);
         sums.await.expect("sums").len()
@@ -182,25 +179,28 @@ async fn ask(store: &Store, load: &UsageLoad) {
         curve.await.expect("points").len()
     })
     .await;
-    time("keys unused for 25 days, first page", Some(GOAL), |_| async move {
-        let unused = store.keys_unused_since(organization, since(25), None, 101);
-        unused.await.expect("keys").len()
-    })
+    time(
+        "keys unused for 25 days, first page",
+        Some(GOAL),
+        |_| async move {
+            let unused = store.keys_unused_since(organization, since(25), None, 101);
+            unused.await.expect("keys").len()
+        },
+    )
     .await;
     time("keys never used, first page", Some(GOAL), |_| async move {
         let never = store.keys_never_used(organization, since(25), None, 101);
         never.await.expect("keys").len()
     })
     .await;
-    time("keys unused for 59 days: used ones, none", Some(GOAL), |_| async move {
-        let unused = store.keys_unused_since(organization, Timestamp::from_unix_ms(1), None, 101);
-        unused.await.expect("keys").len()
-    })
-    .await;
-    time("keys never used, all of them counted", Some(GOAL), |_| async move {
-        let never = store.keys_never_used(organization, since(25), None, i64::MAX);
-        never.await.expect("keys").len()
-    })
+    time(
+        "keys never used, all of them counted",
+        Some(GOAL),
+        |_| async move {
+            let never = store.keys_never_used(organization, since(25), None, i64::MAX);
+            never.await.expect("keys").len()
+        },
+    )
     .await;
     time("keys by last use, counted", None, |_| async move {
         let counted = store.count_keys_by_last_use(organization, [since(1), since(7), since(30)]);
@@ -221,11 +221,15 @@ async fn ask(store: &Store, load: &UsageLoad) {
             .await;
         }
     }
-    time("addresses first seen in 7 days, first page", None, |_| async move {
-        let newest = AddressPlace::newest();
-        let seen = store.new_addresses(organization, since(7), &newest, 101);
-        seen.await.expect("addresses").len()
-    })
+    time(
+        "addresses first seen in 7 days, first page",
+        None,
+        |_| async move {
+            let newest = AddressPlace::newest();
+            let seen = store.new_addresses(organization, since(7), &newest, 101);
+            seen.await.expect("addresses").len()
+        },
+    )
     .await;
     time("rises of refusals", None, |_| async move {
         let refused = store.keys_refused_often(organization, RiseHours::at(until), 1_000);
