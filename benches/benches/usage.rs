@@ -13,7 +13,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyward_core::ids::{KeyId, OrganizationId};
+use keyward_core::ids::KeyId;
 use keyward_core::keyring::Keyring;
 use keyward_core::time::DAY_MS;
 use keyward_core::usage::hour_of;

@@ -27,6 +27,9 @@ const SUMS: &str = "SELECT secret, operation, outcome, CAST(SUM(uses) AS BIGINT)
     WHERE organization_id || '' = $1 AND key_id = $2 AND hour >= $3 AND hour <= $4 \
     GROUP BY secret, operation, outcome ORDER BY secret DESC, operation, outcome LIMIT $5";
 
+const ACCEPTED: &str = "SELECT operation, CAST(SUM(uses) AS BIGINT) FROM key_usage WHERE organization_id || '' = $1 AND key_id = $2 \
+    AND hour >= $3 AND hour <= $4 AND outcome = 'ok' GROUP BY operation ORDER BY operation";
+
 /// The hours that are read, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
@@ -298,6 +301,25 @@ impl Store {
         Ok(sums.collect())
     }
 
+    /// How often a key was accepted for what, by the operation's name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accepted_uses(
+        &self,
+        organization: &OrganizationId,
+        key: KeyId,
+        hours: Hours,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        Ok(on_read!(self, on => sqlx::query_as::<_, (String, i64)>(ACCEPTED)
+                .bind(organization.as_str())
+                .bind(key.as_str())
+                .bind(hours.from)
+                .bind(hours.until)
+                .fetch_all(on)
+                .await)?)
+    }
+
     /// The curve of a key, oldest first.
     ///
     /// # Errors
@@ -415,6 +437,7 @@ mod tests {
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{plan}");
         for sql in [
             written_in(SUMS, 5, &[3, 4, 5]),
+            written_in(ACCEPTED, 4, &[3, 4]),
             written_in(&curve_sql(Step::Day), 4, &[3, 4]),
             written_in(&top_sql(Of::Addresses), 5, &[3, 4, 5]),
         ] {
