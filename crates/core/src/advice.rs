@@ -88,7 +88,8 @@ fn narrowest(access: &Access, allowed: &[Operation], used: &[Operation]) -> Acce
     if let Permission::Restricted(rules) = access.permission() {
         return narrowed_rules(rules, used).unwrap_or_else(|| access.clone());
     }
-    let levels = [Permission::LabelerOnly, Permission::ReadOnly, Permission::Full];
+    // Of two that allow as much, the one that changes nothing.
+    let levels = [Permission::ReadOnly, Permission::LabelerOnly, Permission::Full];
     let candidates = (0..=ScopeSet::ALL.bits())
         .filter_map(ScopeSet::from_bits)
         .filter(|scopes| access.scopes().contains_all(*scopes))

@@ -7,18 +7,18 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::record::is_disruptive;
+
 /// What stands in the place of a character that is not shown.
 const SIGN: char = '\u{fffd}';
 
 /// Whether a terminal or a reader would obey the character, or show the text around it differently from what it is.
 pub fn is_harmful(character: char) -> bool {
-    character.is_control()
+    is_disruptive(character)
         || matches!(
             character,
-            // Arabic letter mark, left-to-right and right-to-left marks, embeddings, overrides and isolates.
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Line and paragraph separator, zero-width characters, interlinear and tag characters.
-            | '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            // Marks of direction, characters without a width, interlinear and tag characters.
+            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
         )
 }
