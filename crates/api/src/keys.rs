@@ -358,6 +358,8 @@ pub struct KeyView {
     /// When it was last used, to the second; null is never.
     #[schema(format = DateTime)]
     pub last_used_at: Option<String>,
+    /// The circumstances of that; null where they are not known.
+    pub last_use: Option<LastUseView>,
     /// How often it may be used; null is without a limit.
     pub rate_limit: Option<RateLimitView>,
     /// Head and tail of its current secret.
@@ -384,6 +386,18 @@ pub struct RateLimitView {
     pub requests: u32,
     /// The seconds in which an empty bucket refills.
     pub per_seconds: u32,
+}
+
+/// The circumstances of a use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LastUse)]
+pub struct LastUseView {
+    /// `identify`, or the operation of the resource API.
+    pub operation: String,
+    /// From where: an IP address, `unknown`, or `(other)`.
+    pub address: String,
+    /// The beginning of the `User-Agent`; `(none)` without one.
+    pub client: String,
 }
 
 /// A rule of a restricted key.
@@ -439,6 +453,7 @@ impl KeyView {
             rotation_due_at: key.rotation_due_at().map(moment::write),
             rotation: key.due_status(now).name().to_owned(),
             last_used_at: None,
+            last_use: None,
             rate_limit: conditions.rate_limit.map(|limit| RateLimitView {
                 requests: limit.requests,
                 per_seconds: limit.per_ms.div_ceil(1_000),
@@ -454,11 +469,12 @@ impl KeyView {
 }
 
 impl KeyView {
-    /// The same with when the key was last used.
+    /// The same with when the key was last used, and how.
     #[must_use]
-    pub fn used(self, last_used_at: Option<Timestamp>) -> Self {
+    pub fn used(self, last_used_at: Option<Timestamp>, last_use: Option<LastUseView>) -> Self {
         Self {
             last_used_at: last_used_at.map(moment::write),
+            last_use,
             ..self
         }
     }
@@ -501,6 +517,8 @@ pub struct SecretView {
     /// When it was last used, to the second; null is never.
     #[schema(format = DateTime)]
     pub last_used_at: Option<String>,
+    /// The circumstances of that; null where they are not known.
+    pub last_use: Option<LastUseView>,
 }
 
 /// The states of a secret at a moment.
@@ -516,7 +534,7 @@ pub fn secret_state(life: SecretLife, now: Timestamp) -> &'static str {
 }
 
 impl RuleView {
-    fn of(rule: &Rule) -> Self {
+    pub(crate) fn of(rule: &Rule) -> Self {
         Self {
             operations: rule.operations.iter().map(ToString::to_string).collect(),
             resources: rule.resources.iter().map(ToString::to_string).collect(),

@@ -3,6 +3,7 @@
 //! Shared by the server and by whatever calls it, so nothing here knows the store, the engine or a web framework.
 //! Reading a request collects every field's problem before it refuses ([`fields`]).
 
+pub mod csv;
 pub mod cursor;
 pub mod fields;
 pub mod invitations;
@@ -19,4 +20,5 @@ pub mod organizations;
 pub mod problem;
 pub mod schema;
 pub mod tokens;
+pub mod usage;
 pub mod verdicts;

@@ -82,6 +82,14 @@ names! {
     RightName as "Right": ManagementRight::ALL.map(ManagementRight::name);
     /// An operation of the resource API.
     OperationName as "Operation": Operation::ALL.map(Operation::name);
+    /// How long a point of a curve is.
+    StepName as "Step": ["hour", "day"];
+    /// Whom uses are counted by.
+    TopName as "TopOf": ["clients", "addresses"];
+    /// In which form a list is answered.
+    FormatName as "Format": ["json", "csv", "jsonl"];
+    /// What is advised about a key.
+    AdviceVerdictName as "AdviceVerdict": ["narrow", "keep", "remove", "wait", "deleted"];
 }
 
 fn closed(names: impl IntoIterator<Item = &'static str>) -> RefOr<Schema> {

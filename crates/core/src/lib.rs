@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod address;
+pub mod advice;
 pub mod audit;
 mod canonical;
 pub mod condition;
@@ -17,6 +18,7 @@ pub mod email;
 pub mod environment;
 pub mod explain;
 pub mod field;
+pub mod harmless;
 pub mod idempotency;
 pub mod ids;
 pub mod invitation;
@@ -48,3 +50,4 @@ pub mod state;
 pub mod tag;
 pub mod time;
 pub mod usage;
+pub mod usage_rise;

@@ -5,6 +5,7 @@
 //! neither a file nor an environment variable: the server hands everything in.
 
 pub mod accept_invitation;
+pub mod advise_key;
 mod after_use;
 pub mod bulk;
 pub mod cache;
@@ -51,6 +52,7 @@ mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
+pub mod show_usage;
 mod standing;
 pub mod stop_keys;
 pub mod stop_organization;

@@ -1,5 +1,7 @@
 //! List the keys of an organization: filtered, sorted, page by page.
 
+use std::collections::HashMap;
+
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
 use keyward_core::record::Key;
@@ -54,6 +56,38 @@ impl Engine {
             items: cut.items.into_iter().map(|placed| placed.key).collect(),
             next: cut.next,
         })
+    }
+}
+
+impl Engine {
+    /// Keys of an organization in the order of these ids; one that is not there any more is left out.
+    pub(crate) async fn keys_in_order(
+        &self,
+        organization: &OrganizationId,
+        ids: &[KeyId],
+    ) -> Result<Vec<Key>, EngineError> {
+        if ids.is_empty() {
+            // An empty filter means every key.
+            return Ok(Vec::new());
+        }
+        let filter = KeyFilter {
+            ids: ids.to_vec(),
+            ..KeyFilter::default()
+        };
+        let query = KeyQuery {
+            filter: &filter,
+            sort: KeySort::Created,
+            direction: Direction::Ascending,
+            after: None,
+            limit: i64::try_from(ids.len()).unwrap_or(i64::MAX),
+            now: self.now(),
+        };
+        let found = self.inner.store.query_keys(organization, &query).await?;
+        let mut keys: HashMap<KeyId, Key> = found
+            .into_iter()
+            .map(|placed| (placed.key.record.id, placed.key))
+            .collect();
+        Ok(ids.iter().filter_map(|id| keys.remove(id)).collect())
     }
 }
 

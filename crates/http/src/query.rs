@@ -55,6 +55,24 @@ impl Query {
         value
     }
 
+    /// The value of a parameter, read; `None` if it is absent or can't be read.
+    pub fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        self.problems
+            .keep(name, read(&text).map_err(|error| error.to_string()))
+    }
+
+    /// Names and values in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Reads cursor and size of a page.
     pub fn page(&mut self, paging: Paging) -> PageRequest {
         let after = match self.text(paging.cursor) {

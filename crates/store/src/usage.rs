@@ -27,14 +27,19 @@ const ADD_UP: &str = " ON CONFLICT (key_id, hour, secret, operation, outcome, ad
     uses = key_usage.uses + excluded.uses, \
     first_at = CASE WHEN excluded.first_at < key_usage.first_at THEN excluded.first_at ELSE key_usage.first_at END, \
     last_at = CASE WHEN excluded.last_at > key_usage.last_at THEN excluded.last_at ELSE key_usage.last_at END";
-const COUNT_DETAILS: &str = "SELECT key_id, hour, secret, COUNT(*) FROM key_usage WHERE (key_id, hour) IN ";
+/// From what is asked for to what is there, by the primary key: SQLite reads a whole index for `(key_id, hour) IN (...)`.
+const COUNT_DETAILS: &str = "SELECT u.key_id, u.hour, u.secret, COUNT(*) FROM asked CROSS JOIN key_usage u \
+    WHERE u.key_id = asked.key_id AND u.hour = asked.hour GROUP BY u.key_id, u.hour, u.secret";
 const LIST_DETAILS: &str = "SELECT secret, address, client FROM key_usage WHERE key_id = $1 AND hour = $2";
 const INSERT_TOTAL: &str =
     "INSERT INTO organization_usage (organization_id, hour, operation, outcome, uses) VALUES ";
 const ADD_UP_TOTAL: &str = " ON CONFLICT (organization_id, hour, operation, outcome) DO UPDATE SET \
     uses = organization_usage.uses + excluded.uses";
-const LIST_ADDRESSES: &str = "SELECT key_id, address FROM key_address WHERE (key_id, address) IN ";
-const COUNT_ADDRESSES: &str = "SELECT COUNT(*) FROM key_address WHERE organization_id = $1 AND key_id = $2";
+const LIST_ADDRESSES: &str = "SELECT a.key_id, a.address FROM asked CROSS JOIN key_address a \
+    WHERE a.key_id = asked.key_id AND a.address = asked.address";
+/// Not by the organization's index, which has the addresses of all keys.
+const COUNT_ADDRESSES: &str =
+    "SELECT COUNT(*) FROM key_address WHERE organization_id || '' = $1 AND key_id = $2";
 const INSERT_ADDRESS: &str =
     "INSERT INTO key_address (organization_id, key_id, address, first_at, last_at) VALUES ";
 const KEEP_LATER_ADDRESS: &str = " ON CONFLICT (key_id, address) DO UPDATE SET last_at = excluded.last_at \
@@ -152,7 +157,7 @@ impl Tx {
         let all: Vec<(KeyId, i64)> = hours.keys().copied().collect();
         for some in all.chunks(ROWS) {
             let binds = rows_of_binds(some.len(), 2, 1);
-            let sql = format!("{COUNT_DETAILS}({binds}) GROUP BY key_id, hour, secret");
+            let sql = format!("WITH asked (key_id, hour) AS (VALUES {binds}) {COUNT_DETAILS}");
             let found = in_tx!(self, on => {
                 let query = sqlx::query_as::<_, (String, i64, i64, i64)>(AssertSqlSafe(sql));
                 let query = some.iter().fold(query, |query, (key, hour)| query.bind(key.as_str()).bind(*hour));
@@ -278,7 +283,8 @@ impl Tx {
         let seen: Vec<_> = seen.into_iter().collect();
         let mut new = Vec::new();
         for some in seen.chunks(ROWS) {
-            let sql = format!("{LIST_ADDRESSES}({})", rows_of_binds(some.len(), 2, 1));
+            let binds = rows_of_binds(some.len(), 2, 1);
+            let sql = format!("WITH asked (key_id, address) AS (VALUES {binds}) {LIST_ADDRESSES}");
             let known = in_tx!(self, on => {
                 let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(sql));
                 let query = some.iter().fold(query, |query, ((key, address), _)| query.bind(key.as_str()).bind(*address));
@@ -422,3 +428,31 @@ pub fn last_uses<'a>(counts: impl Iterator<Item = &'a UsageCount>) -> Vec<Secret
 
 // The statement above says it in milliseconds.
 const _: () = assert!(HOUR_MS == 3_600_000);
+
+#[cfg(test)]
+mod tests {
+    use keyward_testkit::engine::{Kind, Place};
+    use keyward_testkit::on_both_databases;
+
+    use super::*;
+    use crate::keys::plan_of;
+
+    async fn what_is_asked_for_is_found_by_its_key(kind: Kind) {
+        let place = Place::new(kind);
+        place.store().await.close().await;
+        let details = format!("WITH asked (key_id, hour) AS (VALUES ('a', 1), ('b', 2)) {COUNT_DETAILS}");
+        let addresses = format!("WITH asked (key_id, address) AS (VALUES ('a', 'x')) {LIST_ADDRESSES}");
+        let count = COUNT_ADDRESSES.replace("$1", "'o'").replace("$2", "'k'");
+        for (sql, search, index) in [
+            (count, "(key_id=?)", "key_address_pkey"),
+            (details, "(key_id=? AND hour=?)", "key_usage_pkey"),
+            (addresses, "(key_id=? AND address=?)", "key_address_pkey"),
+        ] {
+            let plan = plan_of(&place, &sql).await;
+            let wanted = if kind == Kind::Sqlite { search } else { index };
+            assert!(plan.contains(wanted), "{plan}");
+        }
+    }
+
+    on_both_databases!(what_is_asked_for_is_found_by_its_key);
+}

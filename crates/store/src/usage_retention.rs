@@ -4,21 +4,20 @@
 
 use keyward_core::ids::OrganizationId;
 use keyward_core::usage::start_of_hour;
-use sqlx::AssertSqlSafe;
 
 use crate::backend::Tx;
 use crate::error::StoreError;
-use crate::uses::rows_of_binds;
 
 const OLD_HOURS: &str = "SELECT DISTINCT hour, key_id FROM key_usage WHERE organization_id = $1 AND hour < $2 \
     ORDER BY hour, key_id LIMIT $3";
-const FORGET_HOURS: &str = "DELETE FROM key_usage WHERE organization_id = $1 AND (hour, key_id) IN ";
+const FORGET_HOUR: &str = "DELETE FROM key_usage WHERE organization_id = $1 AND hour = $2 AND key_id = $3";
 const OLD_TOTALS: &str = "SELECT DISTINCT hour FROM organization_usage WHERE organization_id = $1 AND hour < $2 \
     ORDER BY hour LIMIT $3";
 const FORGET_TOTALS: &str = "DELETE FROM organization_usage WHERE organization_id = $1 AND hour <= $2";
 const OLD_ADDRESSES: &str = "SELECT key_id, address FROM key_address WHERE organization_id = $1 AND first_at < $2 \
     AND last_at < $2 ORDER BY first_at LIMIT $3";
-const FORGET_ADDRESSES: &str = "DELETE FROM key_address WHERE organization_id = $1 AND (key_id, address) IN ";
+const FORGET_ADDRESS: &str =
+    "DELETE FROM key_address WHERE organization_id = $1 AND key_id = $2 AND address = $3";
 
 impl Tx {
     /// Forgets some of what an organization's keys were used for before an hour; how many places in its tables that were.
@@ -35,13 +34,9 @@ impl Tx {
         let id = organization.as_str();
         let hours = in_tx!(self, on => sqlx::query_as::<_, (i64, String)>(OLD_HOURS)
             .bind(id).bind(before_hour).bind(limit).fetch_all(on).await)?;
-        if !hours.is_empty() {
-            let sql = format!("{FORGET_HOURS}({})", rows_of_binds(hours.len(), 2, 2));
-            in_tx!(self, on => {
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(id);
-                let query = hours.iter().fold(query, |query, (hour, key)| query.bind(*hour).bind(key.as_str()));
-                query.persistent(false).execute(on).await.map(drop)
-            })?;
+        // One by one along an index: for a list of pairs SQLite reads a whole one.
+        for (hour, key) in &hours {
+            in_tx!(self, on => sqlx::query(FORGET_HOUR).bind(id).bind(*hour).bind(key).execute(on).await.map(drop))?;
         }
         let totals: Vec<i64> = in_tx!(self, on => sqlx::query_scalar(OLD_TOTALS)
             .bind(id).bind(before_hour).bind(limit).fetch_all(on).await)?;
@@ -51,13 +46,8 @@ impl Tx {
         let before = start_of_hour(before_hour).as_unix_ms();
         let addresses = in_tx!(self, on => sqlx::query_as::<_, (String, String)>(OLD_ADDRESSES)
             .bind(id).bind(before).bind(limit).fetch_all(on).await)?;
-        if !addresses.is_empty() {
-            let sql = format!("{FORGET_ADDRESSES}({})", rows_of_binds(addresses.len(), 2, 2));
-            in_tx!(self, on => {
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(id);
-                let query = addresses.iter().fold(query, |query, (key, address)| query.bind(key.as_str()).bind(address.as_str()));
-                query.persistent(false).execute(on).await.map(drop)
-            })?;
+        for (key, address) in &addresses {
+            in_tx!(self, on => sqlx::query(FORGET_ADDRESS).bind(id).bind(key).bind(address).execute(on).await.map(drop))?;
         }
         Ok(hours.len() + totals.len() + addresses.len())
     }

@@ -20,4 +20,5 @@ pub mod python;
 pub mod seed;
 pub mod server;
 pub mod transcript;
+pub mod usage;
 pub mod wire;

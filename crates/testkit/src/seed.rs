@@ -168,6 +168,31 @@ pub fn record(id: KeyId, index: usize) -> KeyRecord {
     }
 }
 
+/// So many keys of one organization in a migrated database, in the order of their ids; their texts are kept nowhere.
+pub async fn insert_keys_of_one(
+    store: &Store,
+    keyring: &Keyring,
+    keys: usize,
+) -> (OrganizationId, Vec<KeyId>) {
+    insert_organizations(store).await;
+    let mut ids: Vec<KeyId> = (0..keys).map(|_| draw_id(keyring)).collect();
+    ids.sort_unstable();
+    for (batch, some) in ids.chunks(KEYS_PER_TRANSACTION).enumerate() {
+        let mut tx = store.begin().await.expect("a transaction can be begun");
+        for (within, id) in some.iter().enumerate() {
+            let index = batch * KEYS_PER_TRANSACTION + within;
+            let record = KeyRecord {
+                organization_id: organization_id(0),
+                ..record(*id, index)
+            };
+            let (key, secret) = with_secret(record, index, &draw_text(*id), keyring);
+            tx.insert_key(&key, &secret).await.expect("a key can be inserted");
+        }
+        tx.commit().await.expect("the keys can be committed");
+    }
+    (organization_id(0), ids)
+}
+
 /// The id of a seeded organization.
 fn organization_id(number: usize) -> OrganizationId {
     format!("org-seeded-{number:03}")

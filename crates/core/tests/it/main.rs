@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod advice;
 mod audit;
 mod condition;
 mod credentials;

@@ -41,6 +41,8 @@ impl Demand {
 pub enum Tag {
     /// Secret keys.
     Keys,
+    /// What keys are used for.
+    Usage,
     /// Questions about keys.
     Verify,
     /// Organizations.
@@ -55,8 +57,9 @@ pub enum Tag {
 
 impl Tag {
     /// Every chapter, in the order of the description.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Keys,
+        Self::Usage,
         Self::Verify,
         Self::Organizations,
         Self::People,
@@ -68,6 +71,7 @@ impl Tag {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Keys => "Secret keys",
+            Self::Usage => "Usage",
             Self::Verify => "Verify",
             Self::Organizations => "Organizations",
             Self::People => "People",
@@ -80,6 +84,7 @@ impl Tag {
     pub const fn description(self) -> &'static str {
         match self {
             Self::Keys => "Create, show and end the secret keys of an organization.",
+            Self::Usage => "Who used which key for what, from where, and what follows from it.",
             Self::Verify => "Whether a key is accepted, and whether it may do something.",
             Self::Organizations => "The organizations of this installation and their settings.",
             Self::People => "Who belongs to an organization, and in which role.",
@@ -152,6 +157,8 @@ pub(super) struct Endpoint {
     /// Problems beside those that every route of its kind can answer.
     pub(super) refusals: Vec<u16>,
     pub(super) is_throttled: bool,
+    /// Whether the answer is there as CSV and JSON Lines, too.
+    pub(super) is_exported: bool,
 }
 
 impl Endpoint {
@@ -180,6 +187,7 @@ impl Endpoint {
             answer: None,
             refusals: Vec::new(),
             is_throttled: true,
+            is_exported: false,
         }
     }
 

@@ -17,7 +17,9 @@ use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
 use keyward_core::management_right::ManagementRight;
 use keyward_core::record::Key;
+use keyward_core::time::Timestamp;
 use keyward_engine::Engine;
+use keyward_engine::last_use::KeyUse;
 use keyward_engine::list_keys::KeyPage;
 use keyward_engine::show_keys::ShownSecret;
 use serde_json::{Map, Value};
@@ -25,6 +27,7 @@ use utoipa::PartialSchema as _;
 
 use super::endpoint::{Endpoint, Tag};
 use super::principal::Grant;
+use super::usage::last_use_view;
 use super::{ListView, ManagementCall, ManagementRoutes, paging};
 use crate::problem::Problem;
 use crate::reply;
@@ -183,10 +186,9 @@ pub(super) async fn with_uses(
         .last_uses(organization, &ids)
         .await
         .map_err(keyward_engine::EngineError::from)?;
-    let shown = keys.iter().map(|key| {
-        let used = uses.get(&key.record.id).map(|used| used.last_used_at);
-        KeyView::of(key, now).used(used)
-    });
+    let shown = keys
+        .iter()
+        .map(|key| shown_key(key, uses.get(&key.record.id), now));
     Ok(shown.collect())
 }
 
@@ -214,10 +216,18 @@ pub(super) async fn detail(
             ended_at: secret.ended_at.map(moment::write),
             first_used_at: of_secret.map(|one| moment::write(one.first_used_at)),
             last_used_at: of_secret.map(|one| moment::write(one.last_used_at)),
+            last_use: of_secret.and_then(last_use_view),
         }
     });
     Ok(KeyDetailView {
         secrets: secrets.collect(),
-        key: KeyView::of(key, now).used(used.map(|used| used.last_used_at)),
+        key: shown_key(key, used, now),
     })
+}
+
+/// A key with its last use: that of the secret that was used last.
+fn shown_key(key: &Key, used: Option<&KeyUse>, now: Timestamp) -> KeyView {
+    let last = used.and_then(|used| used.secrets.iter().max_by_key(|one| one.last_used_at));
+    let last_used_at = used.map(|used| used.last_used_at);
+    KeyView::of(key, now).used(last_used_at, last.and_then(last_use_view))
 }

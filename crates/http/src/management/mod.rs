@@ -8,6 +8,7 @@
 
 mod acceptance;
 pub mod endpoint;
+mod export;
 mod invitations;
 mod key_bulk;
 mod key_changes;
@@ -25,6 +26,8 @@ pub mod restore;
 pub mod status;
 mod throttle;
 mod tokens;
+mod usage;
+mod usage_views;
 mod verdicts;
 
 use std::borrow::Cow;
@@ -236,6 +239,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = key_changes::add(routes);
     let routes = key_bulk::add(routes);
     let routes = key_questions::add(routes);
+    let routes = usage::add(routes);
     let routes = verdicts::add(routes);
     let routes = organizations::add(routes);
     let routes = organization_end::add(routes);

@@ -11,10 +11,11 @@ use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
 use keyward_api::problem::{CONTENT_TYPE, ProblemDocument};
+use utoipa::PartialSchema as _;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{Components, Object, Schema, Type};
+use utoipa::openapi::schema::{Components, KnownFormat, Object, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -123,6 +124,24 @@ pub(super) fn days() -> RefOr<Schema> {
         .into()
 }
 
+/// How many entries of a list without pages.
+pub(super) fn limit_of_top() -> RefOr<Schema> {
+    Object::builder()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(100))
+        .default(Some(serde_json::json!(20)))
+        .into()
+}
+
+/// A date and time.
+pub(super) fn moment() -> RefOr<Schema> {
+    Object::builder()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .into()
+}
+
 fn method_of(endpoint: &Endpoint) -> HttpMethod {
     match endpoint.method.as_str() {
         "POST" => HttpMethod::Post,
@@ -206,9 +225,18 @@ fn responses(endpoint: &Endpoint) -> ResponsesBuilder {
             let response = match endpoint.answer {
                 Some((good, shape)) if good.as_u16() == status => {
                     let content = ContentBuilder::new().schema(Some(shape.reference())).build();
-                    ResponseBuilder::new()
+                    let response = ResponseBuilder::new()
                         .description(if status == 201 { "Made." } else { "Done." })
-                        .content("application/json", content)
+                        .content("application/json", content);
+                    if endpoint.is_exported {
+                        let text = || ContentBuilder::new().schema(Some(String::schema())).build();
+                        response
+                            .content(keyward_api::csv::CSV, text())
+                            .content(keyward_api::csv::JSON_LINES, text())
+                            .header("Link", header(Type::String))
+                    } else {
+                        response
+                    }
                 }
                 _ => problem(status),
             };

@@ -19,6 +19,7 @@ pub(crate) mod output;
 mod stop;
 mod tls;
 mod tokens;
+mod usage;
 mod words;
 
 use std::ffi::OsString;
@@ -71,6 +72,9 @@ enum Command {
     Keys(keys::Keys),
     /// Ask whether a key could do something, and what decides that; nothing is done
     Explain(explain::Explain),
+    /// Show who used which key for what, which keys nobody uses, and what a key could do without
+    #[command(subcommand)]
+    Usage(usage::Usage),
     /// Stop keys at once in an emergency; nothing ends by it
     Stop(stop::Stop),
     /// Create, list, show, edit, lock and delete organizations
@@ -226,6 +230,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Doctor(settings) => runtime()?.block_on(doctor::run(surroundings, &settings)),
         Command::Keys(command) => runtime()?.block_on(keys::run(surroundings, command)),
         Command::Explain(command) => runtime()?.block_on(explain::explain(surroundings, command)),
+        Command::Usage(command) => done(runtime()?.block_on(usage::run(surroundings, command))),
         Command::Stop(command) => runtime()?.block_on(stop::stop(surroundings, command)),
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
         Command::Members(command) => done(runtime()?.block_on(members::run(surroundings, command))),

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
+use keyward_core::harmless::{for_json, for_line};
 use serde::Serialize;
 
 /// Prints data. A reader that went away wants no more of it, which is no failure.
@@ -21,7 +22,8 @@ pub(crate) fn note(text: &str) {
 /// Prints one JSON value.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context("could not write the result as JSON")?;
-    data(&format!("{text}\n"));
+    // The same value, written so that a terminal obeys nothing in it.
+    data(&format!("{}\n", for_json(&text)));
     Ok(())
 }
 
@@ -91,19 +93,25 @@ pub(crate) fn confirm(question: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What people wrote can hold line ends and control characters, which must not move a terminal's cursor.
+/// What people wrote can hold line ends and control characters, which must not move a terminal's cursor, and marks that turn a
+/// line around.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    for_line(text).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use keyward_core::harmless::is_harmful;
+
     use super::*;
 
     #[test]
     fn nothing_that_people_wrote_moves_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb c");
+        let rows = vec![vec!["\u{202e}gpj.exe".to_owned(), "\u{9b}31m\r".to_owned()]];
+        let table = table_text(&["NAME", "CLIENT"], rows);
+        let is_moved = |c: char| is_harmful(c) && c != '\n';
+        assert!(!table.contains(is_moved), "{table:?}");
+        assert!(table.contains("\u{fffd}gpj.exe"), "{table:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Times, states and dates as a person says them. The server says what is so; this only words it.
 
-use keyward_api::keys::{KeyView, RateLimitView};
+use keyward_api::keys::{KeyView, LastUseView, RateLimitView};
 use keyward_api::moment;
 use keyward_core::rotation::DueStatus;
 use keyward_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp, duration_words};
@@ -17,6 +17,11 @@ pub(super) fn ago(at: Option<&str>, now: Timestamp) -> String {
             passed => format!("{} ago", roughly(passed)),
         },
     }
+}
+
+/// `dataset.read from 192.0.2.7 by curl/8.5.0`.
+pub(super) fn last_use(last: &LastUseView) -> String {
+    format!("{} from {} by {}", last.operation, last.address, last.client)
 }
 
 /// How a key stands to its next rotation: `as needed`, `in 80 days`, `due in 9 days`, `due now`, `overdue by 3 days`.

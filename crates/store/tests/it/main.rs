@@ -18,3 +18,4 @@ mod schema;
 mod settings;
 mod support;
 mod tokens;
+mod usage_queries;

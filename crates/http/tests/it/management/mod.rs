@@ -13,6 +13,7 @@ mod principals;
 mod restore;
 mod status;
 mod tokens;
+mod usage;
 mod verdicts;
 
 use keyward_http::verify;

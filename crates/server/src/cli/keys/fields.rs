@@ -111,7 +111,7 @@ fn rule_of(text: &str) -> Result<Value> {
 }
 
 /// A rule as [`KeyFields`] takes it.
-pub(super) fn shown_rule(rule: &RuleView) -> String {
+pub(in crate::cli) fn shown_rule(rule: &RuleView) -> String {
     format!("{}@{}", rule.operations.join(","), rule.resources.join(","))
 }
 

@@ -25,6 +25,7 @@ use clap::Subcommand;
 use super::Surroundings;
 
 pub(super) use bulk::incomplete;
+pub(super) use fields::shown_rule;
 pub(super) use filter::query_of;
 pub(super) use find::{id_of, pasted};
 pub(super) use list::key_table;

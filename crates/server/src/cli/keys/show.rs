@@ -62,6 +62,7 @@ pub(super) fn show_secrets(secrets: Vec<SecretView>) {
         "CREATED",
         "FIRST USED",
         "LAST USED",
+        "BY",
         "ENDS",
     ];
     output::table(&header, rows.collect());
@@ -105,12 +106,15 @@ pub(super) fn settings(key: &KeyView) -> Vec<(&'static str, String)> {
     settings
 }
 
-/// `3 hours ago (2027-01-31T09:00:00Z)`.
+/// `3 hours ago (2027-01-31T09:00:00Z), dataset.read from 192.0.2.7 by curl/8.5.0`.
 fn last_use(key: &KeyView, now: Timestamp) -> String {
     let ago = words::ago(key.last_used_at.as_deref(), now);
-    match &key.last_used_at {
-        Some(at) => format!("{ago} ({at})"),
-        None => ago,
+    let Some(at) = &key.last_used_at else {
+        return ago;
+    };
+    match &key.last_use {
+        Some(last) => format!("{ago} ({at}), {}", words::last_use(last)),
+        None => format!("{ago} ({at})"),
     }
 }
 
@@ -131,6 +135,7 @@ fn row_of(secret: SecretView, now: Timestamp) -> Vec<String> {
         secret.created_at,
         words::ago(secret.first_used_at.as_deref(), now),
         words::ago(secret.last_used_at.as_deref(), now),
+        secret.last_use.as_ref().map_or_else(String::new, words::last_use),
         ends.unwrap_or_else(|| "with the key".to_owned()),
     ]
 }
