@@ -59,6 +59,11 @@ INSERT INTO usage_mark (id, number) VALUES (1, 0);
 ALTER TABLE secret_use ADD COLUMN last_operation TEXT NOT NULL DEFAULT '';
 ALTER TABLE secret_use ADD COLUMN last_address TEXT NOT NULL DEFAULT '';
 ALTER TABLE secret_use ADD COLUMN last_client TEXT NOT NULL DEFAULT '';
--- What was told last of a key's use.
-ALTER TABLE key_use ADD COLUMN addresses_told_at BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE key_use ADD COLUMN refusals_told_at BIGINT NOT NULL DEFAULT 0;
+-- When something was last told of a key's use, so that it is not told again too soon. `kind` is the outbox event's.
+CREATE TABLE key_told (
+    organization_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (key_id, kind)
+);

@@ -6,9 +6,7 @@
 use keyward_core::ids::KeyId;
 use keyward_core::record::Actor;
 use keyward_core::state::SecretLife;
-use keyward_store::usage::NewAddress;
 use keyward_store::uses::SecretUse;
-use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
 use crate::cache::Look;
@@ -34,25 +32,6 @@ impl Engine {
                 }
             });
         }
-    }
-
-    /// Puts into the outbox that keys were used from new addresses, in the transaction that records them; of each key at most
-    /// once an hour. A key's very first address is not news.
-    pub(crate) async fn tell_new_addresses(&self, tx: &mut Tx, new: &[NewAddress]) -> Result<(), StoreError> {
-        let (now, epoch) = (self.now(), self.inner.right.epoch());
-        for of_key in new.chunk_by(|a, b| a.key_id == b.key_id) {
-            // The first one's key had no address before; those of the same batch came with it.
-            let Some(first) = of_key.first().filter(|first| !first.is_first_of_key) else {
-                continue;
-            };
-            match tx.tell_of_addresses((first, of_key.len() - 1), epoch, now).await {
-                Ok(()) => {}
-                // Whoever has the right now tells; the counts are right whoever writes them.
-                Err(StoreError::NotTheWriter) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// Whether memory knows that the secret does not wait for its first use.

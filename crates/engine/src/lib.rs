@@ -56,6 +56,7 @@ pub mod show_usage;
 mod standing;
 pub mod stop_keys;
 pub mod stop_organization;
+pub mod tell_usage;
 pub mod tend_keys;
 pub mod usage;
 mod usage_counts;

@@ -193,6 +193,11 @@ pub(crate) async fn keep_purging(engine: Weak<Inner>, stop: CancellationToken) {
         }
         let Some(inner) = engine.upgrade() else { return };
         let engine = Engine { inner };
+        if engine.inner.right.is_held()
+            && let Err(error) = engine.tell_rises().await
+        {
+            tracing::warn!(%error, "whether refusals of keys rise could not be looked at; it is tried again");
+        }
         let hour = hour_of(engine.now());
         if engine.inner.right.is_held() && forgotten_in != Some(hour) {
             match engine.forget_old_usage(engine.now()).await {

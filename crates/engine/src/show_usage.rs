@@ -230,7 +230,7 @@ impl Engine {
     }
 
     /// The keys whose refusals rise by the rule of [`keyward_core::usage_rise`]; those refused most first.
-    async fn rises(&self, organization: &OrganizationId) -> Result<Vec<RefusedKey>, EngineError> {
+    pub(crate) async fn rises(&self, organization: &OrganizationId) -> Result<Vec<RefusedKey>, EngineError> {
         let hours = RiseHours::at(self.now());
         let refused = self
             .inner

@@ -5,11 +5,11 @@
 //! under load does not spend itself on writing rows. Each batch is written under a number, so that one whose commit's answer
 //! was lost is not counted twice. Counting is [`crate::usage_notes`]', what follows from a batch `after_use`'s.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use keyward_core::ids::KeyId;
+use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_store::StoreError;
 use keyward_store::usage::{UsageCount, last_uses};
 use tokio::time::Instant;
@@ -38,6 +38,14 @@ pub(crate) struct Writing {
     writer: tokio::sync::Mutex<Writer>,
     /// The batch on its way, for those who read meanwhile.
     shown: Mutex<Option<Arc<Batch>>>,
+    /// Organizations whose keys were refused, and nobody looked yet whether that is a rise.
+    refused: Mutex<HashSet<OrganizationId>>,
+}
+
+impl Writing {
+    pub(crate) fn refused(&self) -> MutexGuard<'_, HashSet<OrganizationId>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -210,6 +218,9 @@ impl Engine {
             }
         }
         self.show(None);
+        if let Kind::AddUp = batch.kind {
+            self.remember_refused(&batch.counts);
+        }
         self.after_flush(&last_uses(batch.counts.iter()));
         Ok(())
     }

@@ -173,14 +173,13 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "key_use",
-        columns: &[
-            ("organization_id", T),
-            ("key_id", T),
-            ("last_used_at", N),
-            ("addresses_told_at", N),
-            ("refusals_told_at", N),
-        ],
+        columns: &[("organization_id", T), ("key_id", T), ("last_used_at", N)],
         order: &["key_id"],
+    },
+    Table {
+        name: "key_told",
+        columns: &[("organization_id", T), ("key_id", T), ("kind", T), ("at", N)],
+        order: &["key_id", "kind"],
     },
     Table {
         name: "secret_use",

@@ -26,6 +26,7 @@ pub mod settings;
 pub mod tokens;
 pub mod usage;
 mod usage_journal;
+pub mod usage_notices;
 pub mod usage_overview;
 pub mod usage_queries;
 mod usage_retention;

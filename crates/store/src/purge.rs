@@ -18,6 +18,7 @@ const PURGED: &[(&str, &str)] = &[
     ("idempotency", "attempt"),
     ("invitation", "id"),
     ("key_address", "key_id"),
+    ("key_told", "key_id"),
     ("key_usage", "key_id"),
     ("key_use", "key_id"),
     ("management_token", "id"),

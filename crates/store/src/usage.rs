@@ -45,11 +45,6 @@ const INSERT_ADDRESS: &str =
 const KEEP_LATER_ADDRESS: &str = " ON CONFLICT (key_id, address) DO UPDATE SET last_at = excluded.last_at \
     WHERE key_address.last_at <= excluded.last_at - 3600000";
 
-const TELL_ADDRESSES: &str = "UPDATE key_use SET addresses_told_at = $3 \
-    WHERE organization_id = $1 AND key_id = $2 AND addresses_told_at <= $4";
-/// The outbox event of a key that was used from an address for the first time.
-pub const FIRST_USE_FROM_ADDRESS: &str = "key.first_use_from_address";
-
 /// How often one thing happened within one hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageCount {
@@ -347,42 +342,6 @@ impl Tx {
             query.persistent(kept.len() == ROWS).execute(on).await.map(drop)
         })?;
         Ok(())
-    }
-}
-
-impl Tx {
-    /// Puts into the outbox that a key was used from a new address (and so many further ones), unless it was told of within
-    /// the last hour.
-    ///
-    /// # Errors
-    /// [`StoreError::NotTheWriter`] if `epoch` is over: then nothing was told.
-    pub async fn tell_of_addresses(
-        &mut self,
-        (new, further): (&NewAddress, usize),
-        epoch: i64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (organization, key) = (new.organization_id.as_str(), new.key_id.as_str());
-        let told = in_tx!(self, on => sqlx::query(TELL_ADDRESSES)
-            .bind(organization).bind(key).bind(now.as_unix_ms()).bind(now.plus_ms(-HOUR_MS).as_unix_ms())
-            .execute(on).await.map(|done| done.rows_affected()))?;
-        if told == 0 {
-            return Ok(());
-        }
-        let payload = serde_json::json!({
-            "address": new.address,
-            "client": new.client,
-            "at_ms": new.at.as_unix_ms(),
-            "further_addresses": further,
-        });
-        let number = self.next_change(epoch).await?;
-        self.put_event(
-            number,
-            (organization, key),
-            (FIRST_USE_FROM_ADDRESS, &payload.to_string()),
-            now,
-        )
-        .await
     }
 }
 

@@ -320,7 +320,43 @@ async fn old_uses_are_forgotten_and_last_uses_are_not(kind: Kind) {
     assert_eq!(last[&key.key.record.id].last_used_at, used);
 }
 
+async fn a_rise_of_refusals_is_told_once_a_day(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let (key, quiet) = (
+        test.full_key(&organization).await,
+        test.full_key(&organization).await,
+    );
+    let strange = of_the_same_id(&quiet);
+    for one in [&key, &quiet] {
+        test.delete(&organization, one.key.record.id).await.unwrap();
+    }
+    let refuse = async |times: usize| {
+        for _ in 0..times {
+            assert_eq!(from(&test.engine, &key, 1, "c/1").await, Err(Code::KeyDeleted));
+            // Whoever knows an id alone raises no alarm.
+            let asked = ask(&test.engine, &strange, Purpose::Identify, (here(), "x")).await;
+            assert_eq!(asked, Err(Code::KeyUnknown));
+        }
+        test.engine.settle_usage().await.unwrap();
+        test.engine.tell_rises().await.unwrap()
+    };
+    assert_eq!(refuse(19).await, 0);
+    assert_eq!(refuse(1).await, 1, "the twentieth");
+    assert_eq!(refuse(30).await, 0, "it was told of");
+    test.clock.advance_ms(24 * HOUR_MS);
+    assert_eq!(refuse(20).await, 1, "far more than is usual, a day later");
+    let told = "SELECT payload FROM outbox WHERE kind = 'key.refusals_rise' ORDER BY number";
+    let told = test.place.texts(&[told]).await;
+    assert!(
+        told[0].contains("\"refusals\":20") && told[0].contains("\"usual_per_day\":0"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("\"usual_per_day\":3"), "{told:?}");
+}
+
 on_both_databases!(
+    a_rise_of_refusals_is_told_once_a_day,
     old_uses_are_forgotten_and_last_uses_are_not,
     every_end_of_a_request_is_counted,
     an_hour_keeps_so_many_details_and_counts_the_rest_as_other,
