@@ -110,6 +110,10 @@ impl Engine {
         (action, filter): (BulkAction, KeyFilter),
     ) -> Result<BulkPreview, EngineError> {
         self.show_organization(organization).await?;
+        if filter.unused_since.is_some() {
+            // A key that was used a moment ago must not be shown as one that can go.
+            self.settle_usage().await?;
+        }
         let now = self.now();
         let keys = self.meant(organization, action, &filter, now).await?;
         let mut drawn = [0_u8; 40];

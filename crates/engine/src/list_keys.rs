@@ -42,6 +42,10 @@ impl Engine {
             "" => None,
             position => Some(read_position(page, position).ok_or_else(other_order)?),
         };
+        if page.sort == KeySort::LastUsed || page.filter.unused_since.is_some() {
+            // Under load uses reach the database's tables later than they are counted.
+            self.settle_usage().await?;
+        }
         let query = KeyQuery {
             filter: page.filter,
             sort: page.sort,
