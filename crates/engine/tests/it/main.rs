@@ -32,6 +32,7 @@ mod restore;
 mod right;
 mod rotate_key;
 mod rotate_keyring;
+mod show_usage;
 mod stop_keys;
 mod stop_organization;
 mod tampering;

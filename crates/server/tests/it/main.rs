@@ -29,6 +29,7 @@ mod start;
 mod strangers;
 mod support;
 mod tokens;
+mod usage;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");
