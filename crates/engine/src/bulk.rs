@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use keyward_core::audit::Event;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
 use keyward_core::random::fill_base36;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
+use crate::changes::filter_detail;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::delete_key::deletion;
@@ -187,6 +189,8 @@ impl Engine {
         items: Vec<(KeyId, i64)>,
     ) -> Result<BulkOutcome, EngineError> {
         let meant_now = self.meant_ids(&organization, action, &filter).await?;
+        self.audit_bulk(&context, &organization, (action, &filter), items.len())
+            .await?;
         let mut outcome = BulkOutcome {
             action,
             done: Vec::new(),
@@ -250,6 +254,30 @@ impl Engine {
             }
         }
         Ok(outcome)
+    }
+
+    /// Tells once what was meant, before the first key is written; each key has an entry of its own.
+    async fn audit_bulk(
+        &self,
+        context: &Context,
+        organization: &OrganizationId,
+        (action, filter): (BulkAction, &KeyFilter),
+        shown: usize,
+    ) -> Result<(), EngineError> {
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "keys.bulk",
+            target: format!("organization/{organization}"),
+            request_id: context.request_id.to_string(),
+            detail: filter_detail(filter)?
+                .fact("does", action.name())
+                .fact("reason", action.reason().map(DeleteReason::name))
+                .fact("shown", shown),
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.append_audit(organization.as_str(), &event, self.now()).await?;
+        tx.fence(self.inner.right.epoch()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// The keys that an action would do something to, unless there are more than can be shown.

@@ -66,6 +66,13 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
+        let state_was = was.as_ref().map_or("unreadable", |was| {
+            if was.token.record.state.is_deleted() {
+                "deleted"
+            } else {
+                "active"
+            }
+        });
         let digest = was.as_ref().and_then(|was| {
             let opened = open(&keyring, &was.sealed, &was.token.record.seal_binding());
             opened
@@ -76,6 +83,7 @@ impl Engine {
                 })
                 .ok()
         });
+        let is_wiped_now = digest.is_none();
         match (was, digest) {
             // One that says `deleted` and does not fit its seal could be put back as it was: it is ended here.
             (Some(was), Some(_)) if was.token.record.state.is_deleted() => return Ok(reached(was)),
@@ -99,7 +107,10 @@ impl Engine {
             action: "token.delete",
             target: format!("token/{id}"),
             request_id: context.request_id.to_string(),
-            detail: Detail::new().fact("reason", "removed"),
+            detail: Detail::new()
+                .fact("reason", "removed")
+                .fact("was", state_was)
+                .fact("wiped", is_wiped_now),
         };
         tx.append_audit(organization.as_str(), &event, now).await?;
         tx.fence(self.inner.right.epoch()).await?;

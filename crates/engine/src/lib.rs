@@ -9,6 +9,7 @@ mod after_use;
 pub mod bulk;
 pub mod cache;
 pub mod change_role;
+mod changes;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -60,9 +61,12 @@ pub mod verify_token;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use keyward_core::audit::{Detail as AuditDetail, Event, NO_ORGANIZATION};
 use keyward_core::key_text::Prefix;
 use keyward_core::keyring::Keyring;
+use keyward_core::record::Actor;
 use keyward_core::time::Timestamp;
+use keyward_store::audit::BEGIN_DATABASE;
 use keyward_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -188,7 +192,7 @@ impl Engine {
             clock,
             cache_capacity,
         } = options;
-        bind_keyring(&store, &keyring).await?;
+        bind_keyring(&store, &keyring, clock.now()).await?;
         let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
         let prefix = prefix
             .parse()
@@ -302,16 +306,44 @@ impl Engine {
     }
 }
 
-/// Binds a new database to the keyring, or checks that it is the one.
+/// Binds a new database to the keyring, which is the first entry of its trail, or checks that it is the one.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
-    // A keyring with another id must not leave its check value behind.
-    if store.claim_setting(KEYRING_ID, keyring.id()).await? == keyring.id() {
+pub async fn bind_keyring(store: &Store, keyring: &Keyring, now: Timestamp) -> Result<(), StartError> {
+    begin_database(store, keyring, now).await?;
+    // A database of an older version may have no check value yet; a keyring with another id must not leave its own.
+    if keyring_of(store).await?.as_deref() == Some(keyring.id()) {
         store.claim_setting(KEYRING_CHECK, &check_text(keyring)).await?;
     }
     check_keyring(store, keyring).await
+}
+
+/// Writes what a database begins with, unless it has begun.
+async fn begin_database(store: &Store, keyring: &Keyring, now: Timestamp) -> Result<(), StoreError> {
+    if keyring_of(store).await?.is_some() {
+        return Ok(());
+    }
+    let prefix = Prefix::dtvi();
+    let event = Event {
+        actor: Actor::System.to_string(),
+        action: BEGIN_DATABASE,
+        target: "database".to_owned(),
+        request_id: uuid::Uuid::now_v7().simple().to_string(),
+        detail: AuditDetail::new()
+            .fact("keyring", keyring.id())
+            .fact("key_prefix", prefix.as_str()),
+    };
+    let mut tx = store.begin().await?;
+    // First, because the chain's head is locked by it: of two first starts one finds what the other wrote.
+    tx.append_audit(NO_ORGANIZATION, &event, now).await?;
+    if tx.setting(KEYRING_ID).await?.is_some() {
+        return tx.rollback().await;
+    }
+    tx.put_setting(KEYRING_ID, keyring.id()).await?;
+    tx.put_setting(KEYRING_CHECK, &check_text(keyring)).await?;
+    tx.put_setting(KEY_PREFIX, prefix.as_str()).await?;
+    tx.commit().await
 }
 
 fn check_text(keyring: &Keyring) -> String {

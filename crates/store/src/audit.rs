@@ -31,6 +31,9 @@ const INSERT_FEED: &str =
 const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id, kind, payload, created_at) \
     VALUES ($1, $2, $3, $4, $5, $6)";
 
+/// The action of the entry that every trail begins with: the first start bound the database to its keyring.
+pub const BEGIN_DATABASE: &str = "database.begin";
+
 /// An entry as it is stored, with its clear personal values.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct StoredEntry {
