@@ -40,6 +40,7 @@ pub mod permit;
 mod policy;
 pub mod purge_organization;
 mod rates;
+pub mod refused_sign_ins;
 pub mod remove_member;
 pub mod replace_key;
 pub mod restore;
@@ -51,6 +52,7 @@ mod sealing;
 pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
+pub mod sign_ins;
 mod standing;
 pub mod stop_keys;
 pub mod stop_organization;
@@ -80,8 +82,10 @@ use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
 use crate::rates::Rates;
+use crate::refused_sign_ins::RefusedSignIns;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::sign_ins::SignIns;
 use crate::verify_token::NotedUses;
 
 /// The setting that names the keyring a database belongs to.
@@ -133,6 +137,8 @@ struct Inner {
     cleaned_at_ms: AtomicI64,
     /// Uses of management tokens that are being noted.
     noted_uses: NotedUses,
+    sign_ins: SignIns,
+    refused_sign_ins: RefusedSignIns,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -228,6 +234,8 @@ impl Engine {
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),
             noted_uses: NotedUses::default(),
+            sign_ins: SignIns::default(),
+            refused_sign_ins: RefusedSignIns::default(),
             metrics: Metrics::register(),
             tasks,
             stop,
@@ -235,6 +243,8 @@ impl Engine {
         let inner = Arc::new(inner);
         let writing = last_use::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(writing);
+        let telling = refused_sign_ins::keep_telling(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(telling);
         let purging = purge_organization::keep_purging(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(purging);
         Ok(Self { inner })
@@ -247,6 +257,9 @@ impl Engine {
         self.inner.tasks.wait().await;
         if let Err(error) = self.flush_uses().await {
             tracing::warn!(%error, "the last uses of keys could not be written, and are lost");
+        }
+        if let Err(error) = self.flush_last_refused_sign_ins().await {
+            tracing::warn!(%error, "the last refused sign-ins could not be written to the trail, and are lost");
         }
         self.inner.store.close().await;
     }

@@ -288,7 +288,7 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
     let mut standing = None;
     let outcome = async {
         let path = path_params(&mut parts, "the path is not UTF-8").await?;
-        let principal = sign_in(&site, door, &parts, &path, &mut who).await?;
+        let principal = sign_in(&site, door, (&parts, &info), &path, &mut who).await?;
         who = principal.who();
         let member = match &principal {
             Principal::Person(membership) => Some(membership.clone()),
