@@ -154,23 +154,34 @@ impl Engine {
     ) -> Result<BulkOutcome, EngineError> {
         let now = self.now();
         let principal = context.actor.to_string();
-        let found = self
-            .inner
-            .store
+        let mut tx = self.inner.store.begin().await?;
+        let found = tx
             .take_preview(&organization, (&digest_of(token), &principal))
             .await?;
-        let preview = found
-            .filter(|preview| now < preview.created_at.plus_ms(PREVIEW_LIFE_MS))
-            .ok_or_else(|| {
-                EngineError::Conflict(
-                    "the token belongs to no dry run of yours that is still open: it is good once and for 15 minutes; make \
-                     the dry run again and look at what it shows"
-                        .to_owned(),
-                )
-            })?;
+        let Some(preview) = found.filter(|preview| now < preview.created_at.plus_ms(PREVIEW_LIFE_MS)) else {
+            return Err(EngineError::Conflict(
+                "the token belongs to no dry run of yours that is still open: it is good once and for 15 minutes; make \
+                 the dry run again and look at what it shows"
+                    .to_owned(),
+            ));
+        };
         let request: Request = read(&preview.request)?;
         let items: Vec<(KeyId, i64)> = read(&preview.items)?;
         let action = BulkAction::of(&request).ok_or(unreadable())?;
+        // Told once what was meant, with what takes the token; each key has an entry of its own.
+        let event = Event {
+            actor: principal,
+            action: "keys.bulk",
+            target: format!("organization/{organization}"),
+            request_id: context.request_id.to_string(),
+            detail: filter_detail(&request.filter)?
+                .fact("does", action.name())
+                .fact("reason", action.reason().map(DeleteReason::name))
+                .fact("shown", items.len()),
+        };
+        tx.append_audit(organization.as_str(), &event, now).await?;
+        tx.fence(self.inner.right.epoch()).await?;
+        tx.commit().await?;
         let engine = self.clone();
         // A caller that goes away half-way leaves no half that nobody looked at.
         let running = self.run_to_its_end(async move {
@@ -189,8 +200,6 @@ impl Engine {
         items: Vec<(KeyId, i64)>,
     ) -> Result<BulkOutcome, EngineError> {
         let meant_now = self.meant_ids(&organization, action, &filter).await?;
-        self.audit_bulk(&context, &organization, (action, &filter), items.len())
-            .await?;
         let mut outcome = BulkOutcome {
             action,
             done: Vec::new(),
@@ -254,30 +263,6 @@ impl Engine {
             }
         }
         Ok(outcome)
-    }
-
-    /// Tells once what was meant, before the first key is written; each key has an entry of its own.
-    async fn audit_bulk(
-        &self,
-        context: &Context,
-        organization: &OrganizationId,
-        (action, filter): (BulkAction, &KeyFilter),
-        shown: usize,
-    ) -> Result<(), EngineError> {
-        let event = Event {
-            actor: context.actor.to_string(),
-            action: "keys.bulk",
-            target: format!("organization/{organization}"),
-            request_id: context.request_id.to_string(),
-            detail: filter_detail(filter)?
-                .fact("does", action.name())
-                .fact("reason", action.reason().map(DeleteReason::name))
-                .fact("shown", shown),
-        };
-        let mut tx = self.inner.store.begin().await?;
-        tx.append_audit(organization.as_str(), &event, self.now()).await?;
-        tx.fence(self.inner.right.epoch()).await?;
-        Ok(tx.commit().await?)
     }
 
     /// The keys that an action would do something to, unless there are more than can be shown.

@@ -37,4 +37,5 @@ mod stop_organization;
 mod tampering;
 mod tend_keys;
 mod tokens;
+mod trail;
 mod verify;
