@@ -47,6 +47,7 @@ pub struct Detail {
 
 /// A clear value that the chain only commits to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Personal {
     /// Random, so that a guessed value can't be confirmed once it was erased.
     pub salt: String,

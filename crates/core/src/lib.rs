@@ -7,7 +7,9 @@
 pub mod access;
 pub mod address;
 pub mod audit;
+pub mod audit_export;
 mod canonical;
+pub mod checkpoint;
 pub mod condition;
 pub mod contact;
 pub mod credentials;
@@ -17,6 +19,7 @@ pub mod email;
 pub mod environment;
 pub mod explain;
 pub mod field;
+pub mod hex;
 pub mod idempotency;
 pub mod ids;
 pub mod invitation;
