@@ -95,6 +95,14 @@ impl Detail {
         Ok(self)
     }
 
+    /// Adds what another detail holds.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.facts.extend(other.facts);
+        self.personal.extend(other.personal);
+        self
+    }
+
     /// The chain's part as JSON text with sorted names.
     pub fn facts_json(&self) -> String {
         Value::Object(self.facts.clone()).to_string()

@@ -159,6 +159,8 @@ impl Engine {
             .take_preview(&organization, (&digest_of(token), &principal))
             .await?;
         let Some(preview) = found.filter(|preview| now < preview.created_at.plus_ms(PREVIEW_LIFE_MS)) else {
+            // Whoever comes too late has taken it all the same.
+            tx.commit().await?;
             return Err(EngineError::Conflict(
                 "the token belongs to no dry run of yours that is still open: it is good once and for 15 minutes; make \
                  the dry run again and look at what it shows"

@@ -36,11 +36,27 @@ impl Engine {
         organization: OrganizationId,
         id: TokenId,
     ) -> Result<DeletedToken, EngineError> {
+        let detail = Detail::new().fact("reason", "removed");
+        self.end_token(context, organization, id, detail).await
+    }
+
+    /// Deletes a management token, and tells what is in `detail` of it.
+    ///
+    /// # Errors
+    /// As [`Engine::delete_token`].
+    pub(crate) async fn end_token(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        id: TokenId,
+        detail: Detail,
+    ) -> Result<DeletedToken, EngineError> {
         let engine = self.clone();
-        let task = self
-            .inner
-            .tasks
-            .spawn(async move { engine.delete_token_here(&context, &organization, id).await });
+        let task = self.inner.tasks.spawn(async move {
+            engine
+                .delete_token_here(&context, &organization, id, detail)
+                .await
+        });
         task.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 
@@ -49,6 +65,7 @@ impl Engine {
         context: &Context,
         organization: &OrganizationId,
         id: TokenId,
+        detail: Detail,
     ) -> Result<DeletedToken, EngineError> {
         if !self.inner.right.is_held() {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
@@ -107,10 +124,7 @@ impl Engine {
             action: "token.delete",
             target: format!("token/{id}"),
             request_id: context.request_id.to_string(),
-            detail: Detail::new()
-                .fact("reason", "removed")
-                .fact("was", state_was)
-                .fact("wiped", is_wiped_now),
+            detail: detail.fact("was", state_was).fact("wiped", is_wiped_now),
         };
         tx.append_audit(organization.as_str(), &event, now).await?;
         tx.fence(self.inner.right.epoch()).await?;

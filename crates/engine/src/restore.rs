@@ -13,6 +13,7 @@ use keyward_core::record::{Key, KeyRecord};
 use keyward_core::seal::{open, seal};
 use keyward_core::state::{KeyState, PauseReason};
 use keyward_core::time::Timestamp;
+use keyward_store::audit::RESTORE_DATABASE;
 use keyward_store::{Store, StoreError, Tx};
 use tokio::io::AsyncBufReadExt;
 
@@ -87,7 +88,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     }
     let event = Event {
         actor: context.actor.to_string(),
-        action: "database.restore",
+        action: RESTORE_DATABASE,
         target: "database".to_owned(),
         request_id: context.request_id.to_string(),
         detail: Detail::new()

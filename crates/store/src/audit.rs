@@ -3,7 +3,7 @@
 //! The head row of a chain is updated first: its lock makes sequence and hash follow commit order. Entries are only
 //! ever inserted; no statement here changes or removes one.
 
-use keyward_core::audit::{CHAIN_START, Entry, EntryHash, Event};
+use keyward_core::audit::{CHAIN_START, Entry, EntryHash, Event, NO_ORGANIZATION};
 use keyward_core::ids::OrganizationId;
 use keyward_core::record::KeyRecord;
 use keyward_core::time::Timestamp;
@@ -22,6 +22,8 @@ const INSERT: &str = "INSERT INTO audit_entry \
 const LIST: &str = "SELECT chain, sequence, previous_hash, hash, at, actor, action, target, request_id, facts, personal \
     FROM audit_entry WHERE chain = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
 
+const LAST_RESTORE: &str = "SELECT MAX(at) FROM audit_entry WHERE chain = $1 AND action = $2";
+
 const NEXT_CHANGE: &str =
     "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
 /// What stands in place of a key's id where an organization itself was written.
@@ -33,6 +35,9 @@ const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id
 
 /// The action of the entry that every trail begins with: the first start bound the database to its keyring.
 pub const BEGIN_DATABASE: &str = "database.begin";
+
+/// The action of the entry that a restore leaves.
+pub const RESTORE_DATABASE: &str = "database.restore";
 
 /// An entry as it is stored, with its clear personal values.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -83,6 +88,16 @@ impl StoredEntry {
 }
 
 impl Store {
+    /// When the database was last restored from a backup; `None` if it never was.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn last_restore_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at = on_read!(self, on => sqlx::query_scalar::<_, Option<i64>>(LAST_RESTORE)
+            .bind(NO_ORGANIZATION).bind(RESTORE_DATABASE).fetch_one(on).await)?;
+        Ok(at.map(Timestamp::from_unix_ms))
+    }
+
     /// Entries of a chain after a sequence number, oldest first.
     ///
     /// # Errors
