@@ -254,14 +254,15 @@ impl Engine {
 
     /// Waits for every write that was begun, writes what was used last, gives the right back, and closes the database.
     pub async fn shut_down(&self) {
+        // Before the right is given back: an entry is written by whoever holds it.
+        if let Err(error) = self.flush_last_refused_sign_ins().await {
+            tracing::warn!(%error, "the last refused sign-ins could not be written to the trail, and are lost");
+        }
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         if let Err(error) = self.flush_uses().await {
             tracing::warn!(%error, "the last uses of keys could not be written, and are lost");
-        }
-        if let Err(error) = self.flush_last_refused_sign_ins().await {
-            tracing::warn!(%error, "the last refused sign-ins could not be written to the trail, and are lost");
         }
         self.inner.store.close().await;
     }
