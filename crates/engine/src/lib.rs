@@ -9,6 +9,8 @@ mod after_use;
 pub mod bulk;
 pub mod cache;
 pub mod change_role;
+pub mod check_audit;
+pub mod checkpoint_audit;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -21,8 +23,10 @@ pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
 pub mod edit_settings;
+pub mod erase_personal;
 mod error;
 pub mod explain_key;
+pub mod export_audit;
 pub mod invitations;
 mod key_write;
 mod keys_write;
@@ -58,7 +62,7 @@ pub mod verify;
 pub mod verify_token;
 
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use keyward_core::key_text::Prefix;
 use keyward_core::keyring::Keyring;
@@ -70,6 +74,7 @@ use tokio_util::task::TaskTracker;
 pub use error::EngineError;
 
 use crate::cache::VerificationCache;
+use crate::checkpoint_audit::CheckpointSink;
 use crate::clock::SharedClock;
 use crate::last_use::Uses;
 use crate::loads::Loads;
@@ -129,6 +134,8 @@ struct Inner {
     cleaned_at_ms: AtomicI64,
     /// Uses of management tokens that are being noted.
     noted_uses: NotedUses,
+    /// Where checkpoints of the audit trail are kept besides the database.
+    checkpoint_sink: OnceLock<Arc<dyn CheckpointSink>>,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -224,6 +231,7 @@ impl Engine {
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),
             noted_uses: NotedUses::default(),
+            checkpoint_sink: OnceLock::new(),
             metrics: Metrics::register(),
             tasks,
             stop,

@@ -62,6 +62,8 @@ impl Engine {
             let _nobody_seals = self.inner.sealing.write().await;
             self.swap_keyring(next);
         }
+        // The old version vouches for the new one while it is there.
+        self.publish_audit_keys().await?;
         // Told now, because what follows can be interrupted, and the version is in force already.
         let begun = Detail::new().fact("version", self.keyring().active());
         self.audit_keyring(&context, "keyring.add_version", begun).await?;
@@ -80,6 +82,10 @@ impl Engine {
             let last = self.keyring().with_active_only()?;
             save(&last).map_err(not_saved)?;
             self.swap_keyring(last);
+        }
+        // What the old key signed is believed only as far as the new one reaches; one that fails comes at the next interval.
+        if let Err(error) = self.checkpoint_grown_chains().await {
+            tracing::warn!(%error, "the audit trail has no checkpoint of the new keyring version yet");
         }
         let summary = self.keyring().summary();
         let ended = Detail::new()
