@@ -114,6 +114,7 @@ impl ExportCheck {
         let known = &self.kept.public_keys;
         let belief = Belief {
             keys: (!known.is_empty()).then(|| believed_keys(known.iter().copied(), &header.public_keys)),
+            ..Belief::default()
         };
         let before = header.from_sequence.saturating_sub(1);
         let previous = header.previous_hash.0;

@@ -63,6 +63,8 @@ pub enum Finding {
     HeadDiffers { last: i64, head: i64 },
     /// A line that can't be read.
     Unreadable { line: u64, why: String },
+    /// A row of the database that can't be read.
+    UnreadableRow { why: String },
     /// A line where none like it belongs.
     LineOutOfPlace { line: u64 },
     /// The export has no first line.
@@ -138,6 +140,7 @@ impl fmt::Display for Finding {
                 "the database's head of the chain is entry {head}, and its last entry {last} is not the one that the head tells of"
             ),
             Self::Unreadable { line, why } => write!(to, "line {line} can't be read: {why}"),
+            Self::UnreadableRow { why } => write!(to, "a row of the database can't be read: {why}"),
             Self::LineOutOfPlace { line } => write!(to, "line {line} is not where it belongs"),
             Self::NoHeader => to.write_str("the first line is missing, which tells the chain and where it begins"),
             Self::NoEnd { last } => write!(
@@ -199,12 +202,15 @@ pub struct Belief {
     /// Keys that are believed; `None` if the caller has none to go by, so that signatures say only that a file fits
     /// together.
     pub keys: Option<BTreeSet<AuditPublicKey>>,
+    /// Keys that nobody vouches for and that are no strangers: what they signed is compared, and proves nothing.
+    pub also: BTreeSet<AuditPublicKey>,
 }
 
 impl Belief {
     /// Whether a key is none of those that are believed.
     pub fn is_stranger(&self, key: AuditPublicKey) -> bool {
-        self.keys.as_ref().is_some_and(|keys| !keys.contains(&key))
+        let is_known = |keys: &BTreeSet<_>| keys.contains(&key) || self.also.contains(&key);
+        self.keys.as_ref().is_some_and(|keys| !is_known(keys))
     }
 
     /// Whether there is something to go by, and this key is part of it.

@@ -10,6 +10,8 @@ pub mod bulk;
 pub mod cache;
 pub mod change_role;
 mod changes;
+pub mod check_audit;
+pub mod checkpoint_audit;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -22,8 +24,10 @@ pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
 pub mod edit_settings;
+pub mod erase_personal;
 mod error;
 pub mod explain_key;
+pub mod export_audit;
 pub mod invitations;
 mod key_write;
 mod keys_write;
@@ -63,7 +67,7 @@ pub mod verify;
 pub mod verify_token;
 
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use keyward_core::audit::{Detail as AuditDetail, Event, NO_ORGANIZATION};
 use keyward_core::key_text::Prefix;
@@ -78,6 +82,7 @@ use tokio_util::task::TaskTracker;
 pub use error::EngineError;
 
 use crate::cache::VerificationCache;
+use crate::checkpoint_audit::CheckpointSink;
 use crate::clock::SharedClock;
 use crate::last_use::Uses;
 use crate::loads::Loads;
@@ -141,6 +146,8 @@ struct Inner {
     noted_uses: NotedUses,
     sign_ins: SignIns,
     refused_sign_ins: RefusedSignIns,
+    /// Where checkpoints of the audit trail are kept besides the database.
+    checkpoint_sink: OnceLock<Arc<dyn CheckpointSink>>,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -238,6 +245,7 @@ impl Engine {
             noted_uses: NotedUses::default(),
             sign_ins: SignIns::default(),
             refused_sign_ins: RefusedSignIns::default(),
+            checkpoint_sink: OnceLock::new(),
             metrics: Metrics::register(),
             tasks,
             stop,

@@ -68,6 +68,8 @@ impl Engine {
             let _nobody_seals = self.inner.sealing.write().await;
             self.swap_keyring(next);
         }
+        // The old version vouches for the new one while it is there.
+        self.publish_audit_keys().await?;
         let (resealed, broken_keys) = self.reseal_all().await?;
         let (resealed_tokens, broken_tokens) = self.reseal_tokens().await?;
         let broken = broken_keys + broken_tokens;
@@ -91,6 +93,10 @@ impl Engine {
             let last = self.keyring().with_active_only()?;
             save(&last).map_err(not_saved)?;
             self.swap_keyring(last);
+        }
+        // What the old key signed is believed only as far as the new one reaches; one that fails comes at the next interval.
+        if let Err(error) = self.checkpoint_grown_chains().await {
+            tracing::warn!(%error, "the audit trail has no checkpoint of the new keyring version yet");
         }
         Ok(KeyringRotated {
             keyring: self.keyring().summary(),

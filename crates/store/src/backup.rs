@@ -235,6 +235,28 @@ const TABLES: &[Table] = &[
         order: &["chain", "sequence"],
     },
     Table {
+        name: "audit_checkpoint",
+        columns: &[
+            ("chain", T),
+            ("sequence", N),
+            ("hash", B),
+            ("at", N),
+            ("public_key", T),
+            ("signature", B),
+        ],
+        order: &["chain", "sequence", "public_key"],
+    },
+    Table {
+        name: "audit_public_key",
+        columns: &[
+            ("public_key", T),
+            ("since", N),
+            ("endorsed_by", T),
+            ("endorsement", B),
+        ],
+        order: &["public_key"],
+    },
+    Table {
         name: "dataset",
         columns: &[
             ("organization_id", T),

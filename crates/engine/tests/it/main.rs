@@ -7,6 +7,7 @@
     reason = "a test that cannot go on ends, and its helpers are not marked as tests"
 )]
 
+mod audit;
 mod bulk;
 mod cache;
 mod change_role;

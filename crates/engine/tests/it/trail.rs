@@ -27,6 +27,7 @@ use keyward_engine::datasets::{DatasetEdit, NewDataset};
 use keyward_engine::delete_organization::RESTORABLE_MS;
 use keyward_engine::edit_organization::OrganizationEdit;
 use keyward_engine::edit_settings::SettingsEdit;
+use keyward_engine::erase_personal::Erasure;
 use keyward_engine::once::{Attempt, Once};
 use keyward_engine::permit::OwnedResource;
 use keyward_engine::remove_member::KeysOfLeaver;
@@ -447,6 +448,16 @@ async fn every_action_is_an_entry(kind: Kind) {
     trail
         .step(&test, &["keyring.add_version", "keyring.rotate"])
         .await;
+    engine.export_audit(context(), "org-1", 1).await.unwrap();
+    trail.step(&test, &["audit.export"]).await;
+    engine.checkpoint_audit(context(), "org-1").await.unwrap();
+    trail.step(&test, &["audit.checkpoint"]).await;
+    let zora = Erasure::Value("zora@example.com".to_owned());
+    engine
+        .erase_personal(context(), "org-1".to_owned(), zora)
+        .await
+        .unwrap();
+    trail.step(&test, &["audit.erase"]).await;
     let other = test.organization("org-2").await;
     test.token(&other, "keys:read").await;
     test.full_key(&other).await;

@@ -7,6 +7,7 @@
 //! is ever sent.
 
 mod acceptance;
+mod audit;
 pub mod endpoint;
 mod invitations;
 mod key_bulk;
@@ -243,6 +244,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = invitations::add(routes);
     let routes = tokens::add(routes);
     let routes = me::add(routes);
+    let routes = audit::add(routes);
     let routes = keyring::add(routes);
     let routes = restore::add(routes);
     status::add(routes)

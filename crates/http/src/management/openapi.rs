@@ -208,7 +208,7 @@ fn responses(endpoint: &Endpoint) -> ResponsesBuilder {
                     let content = ContentBuilder::new().schema(Some(shape.reference())).build();
                     ResponseBuilder::new()
                         .description(if status == 201 { "Made." } else { "Done." })
-                        .content("application/json", content)
+                        .content(endpoint.answer_form, content)
                 }
                 _ => problem(status),
             };
