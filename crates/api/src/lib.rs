@@ -3,6 +3,7 @@
 //! Shared by the server and by whatever calls it, so nothing here knows the store, the engine or a web framework.
 //! Reading a request collects every field's problem before it refuses ([`fields`]).
 
+pub mod audit;
 pub mod csv;
 pub mod cursor;
 pub mod fields;

@@ -47,6 +47,7 @@ pub struct Detail {
 
 /// A clear value that the chain only commits to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Personal {
     /// Random, so that a guessed value can't be confirmed once it was erased.
     pub salt: String,
@@ -92,6 +93,14 @@ impl Detail {
             },
         );
         Ok(self)
+    }
+
+    /// Adds what another detail holds.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.facts.extend(other.facts);
+        self.personal.extend(other.personal);
+        self
     }
 
     /// The chain's part as JSON text with sorted names.

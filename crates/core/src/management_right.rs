@@ -32,13 +32,15 @@ pub enum ManagementRight {
     Verify,
     /// End the organization: an Owner's alone.
     OrganizationDelete,
+    /// Erase personal values from the audit trail: an Owner's alone.
+    AuditErase,
     /// What concerns no single organization: the local administrator's alone.
     Installation,
 }
 
 impl ManagementRight {
     /// Every right, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
         Self::KeysRead,
@@ -50,6 +52,7 @@ impl ManagementRight {
         Self::AuditRead,
         Self::Verify,
         Self::OrganizationDelete,
+        Self::AuditErase,
         Self::Installation,
     ];
 
@@ -67,6 +70,7 @@ impl ManagementRight {
             Self::AuditRead => "audit:read",
             Self::Verify => "verify",
             Self::OrganizationDelete => "organization:delete",
+            Self::AuditErase => "audit:erase",
             Self::Installation => "installation",
         }
     }
@@ -78,7 +82,10 @@ impl ManagementRight {
 
     /// Whether a management token can hold it.
     pub const fn is_for_tokens(self) -> bool {
-        !matches!(self, Self::OrganizationDelete | Self::Installation)
+        !matches!(
+            self,
+            Self::OrganizationDelete | Self::AuditErase | Self::Installation
+        )
     }
 
     const fn bit(self) -> u16 {
@@ -118,7 +125,9 @@ impl RightSet {
         match role {
             Role::Member => Self::NONE.with(ManagementRight::OrganizationRead),
             Role::Admin => Self::all_of_tokens(),
-            Role::Owner => Self::all_of_tokens().with(ManagementRight::OrganizationDelete),
+            Role::Owner => Self::all_of_tokens()
+                .with(ManagementRight::OrganizationDelete)
+                .with(ManagementRight::AuditErase),
         }
     }
 
@@ -191,7 +200,7 @@ mod tests {
         let [member, admin, owner] = Role::ALL.map(RightSet::of_role);
         assert_eq!(member.to_text(), "organization:read");
         assert_eq!(admin, RightSet::all_of_tokens());
-        assert_eq!(owner.without(admin).to_text(), "organization:delete");
+        assert_eq!(owner.without(admin).to_text(), "organization:delete,audit:erase");
         assert!(member.without(admin).is_empty() && admin.without(owner).is_empty());
         assert_eq!(RightSet::all().without(owner).to_text(), "installation");
     }

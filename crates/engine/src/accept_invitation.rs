@@ -4,10 +4,10 @@
 //! the database, and any other costs one look-up. Person, membership and the end of the invitation are one transaction.
 
 use keyward_core::audit::{Detail, Event};
-use keyward_core::ids::RequestId;
 use keyward_core::invitation::{InvitationDigest, InvitationEnd, InvitationOver};
 use keyward_core::record::Actor;
 use keyward_core::secret::{InvitationKind, Secret};
+use keyward_store::invitations::Invitation;
 use keyward_store::members::Member;
 use keyward_store::organizations::Organization;
 
@@ -15,6 +15,8 @@ use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::create_organization::new_person_id;
 use crate::error::EngineError;
+use crate::refused_sign_ins::RefusedSignIn;
+use crate::sign_ins::Arrival;
 
 /// Somebody who just became a member.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +35,7 @@ impl Engine {
     /// [`EngineError::Conflict`] for whoever belongs to the organization already.
     pub async fn accept_invitation(
         &self,
-        request_id: &RequestId,
+        arrival: &Arrival,
         secret: &Secret<InvitationKind>,
     ) -> Result<AcceptedInvitation, EngineError> {
         let unknown = EngineError::NotFound("invitation");
@@ -45,7 +47,7 @@ impl Engine {
         let now = self.now();
         // Asked before the database is written to, and once more under the lock.
         if let Some(over) = seen.over_at(now) {
-            return Err(EngineError::InvitationOver(over));
+            return Err(self.refuse_invitation(&seen, over, (over.name(), arrival)));
         }
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(&seen.organization_id).await?;
@@ -53,10 +55,11 @@ impl Engine {
         let found = tx.find_invitation(&organization.id, &seen.id).await?;
         let invitation = found.ok_or(EngineError::NotFound("invitation"))?;
         if let Some(over) = invitation.over_at(now) {
-            return Err(EngineError::InvitationOver(over));
+            return Err(self.refuse_invitation(&invitation, over, (over.name(), arrival)));
         }
         if organization.deletion.is_some() {
-            return Err(EngineError::InvitationOver(InvitationOver::Revoked));
+            let why = ("organization_deleted", arrival);
+            return Err(self.refuse_invitation(&invitation, InvitationOver::Revoked, why));
         }
         let there = tx
             .find_member_by_email(&organization.id, &invitation.email)
@@ -77,7 +80,7 @@ impl Engine {
             actor: Actor::Person(person.clone()).to_string(),
             action: "invitation.accept",
             target: format!("invitation/{}", invitation.id),
-            request_id: request_id.to_string(),
+            request_id: arrival.request_id.to_string(),
             detail: Detail::new()
                 .fact("person", person.as_str())
                 .fact("role", invitation.role.name())
@@ -94,5 +97,17 @@ impl Engine {
                 created_at: now,
             },
         })
+    }
+
+    /// Notes for the trail that somebody holds the link of an invitation that is over.
+    fn refuse_invitation(
+        &self,
+        invitation: &Invitation,
+        over: InvitationOver,
+        (reason, arrival): (&'static str, &Arrival),
+    ) -> EngineError {
+        let refused = RefusedSignIn::of_invitation(&invitation.organization_id, &invitation.id, reason);
+        self.inner.refused_sign_ins.note(refused, arrival, self.now());
+        EngineError::InvitationOver(over)
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use keyward_core::audit::Event;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
 use keyward_core::random::fill_base36;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
+use crate::changes::filter_detail;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::delete_key::deletion;
@@ -156,23 +158,36 @@ impl Engine {
     ) -> Result<BulkOutcome, EngineError> {
         let now = self.now();
         let principal = context.actor.to_string();
-        let found = self
-            .inner
-            .store
+        let mut tx = self.inner.store.begin().await?;
+        let found = tx
             .take_preview(&organization, (&digest_of(token), &principal))
             .await?;
-        let preview = found
-            .filter(|preview| now < preview.created_at.plus_ms(PREVIEW_LIFE_MS))
-            .ok_or_else(|| {
-                EngineError::Conflict(
-                    "the token belongs to no dry run of yours that is still open: it is good once and for 15 minutes; make \
-                     the dry run again and look at what it shows"
-                        .to_owned(),
-                )
-            })?;
+        let Some(preview) = found.filter(|preview| now < preview.created_at.plus_ms(PREVIEW_LIFE_MS)) else {
+            // Whoever comes too late has taken it all the same.
+            tx.commit().await?;
+            return Err(EngineError::Conflict(
+                "the token belongs to no dry run of yours that is still open: it is good once and for 15 minutes; make \
+                 the dry run again and look at what it shows"
+                    .to_owned(),
+            ));
+        };
         let request: Request = read(&preview.request)?;
         let items: Vec<(KeyId, i64)> = read(&preview.items)?;
         let action = BulkAction::of(&request).ok_or(unreadable())?;
+        // Told once what was meant, with what takes the token; each key has an entry of its own.
+        let event = Event {
+            actor: principal,
+            action: "keys.bulk",
+            target: format!("organization/{organization}"),
+            request_id: context.request_id.to_string(),
+            detail: filter_detail(&request.filter)?
+                .fact("does", action.name())
+                .fact("reason", action.reason().map(DeleteReason::name))
+                .fact("shown", items.len()),
+        };
+        tx.append_audit(organization.as_str(), &event, now).await?;
+        tx.fence(self.inner.right.epoch()).await?;
+        tx.commit().await?;
         let engine = self.clone();
         // A caller that goes away half-way leaves no half that nobody looked at.
         let running = self.run_to_its_end(async move {

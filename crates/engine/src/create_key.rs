@@ -14,8 +14,10 @@ use keyward_core::time::Timestamp;
 use keyward_store::StoreError;
 use keyward_store::idempotency::Outcome;
 use keyward_store::keys::{StoredKey, StoredSecret};
+use serde_json::json;
 
 use crate::Engine;
+use crate::changes::{networks, personal};
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
@@ -185,14 +187,33 @@ fn created_event(context: &Context, key: &Key) -> Result<Event, EngineError> {
     let mut detail = Detail::new()
         .fact("scopes", access.scopes().to_string())
         .fact("level", access.permission().level().name())
-        .fact("rules", access.permission().rules().len())
+        .fact("rules", json!(access.permission().rules()))
         .fact(
             "environment",
             key.environment.map(keyward_core::environment::Environment::name),
         )
-        .personal("name", key.name.as_str(), &mut SystemRandom)?;
-    if let Some(end) = key.record.conditions.expires_at {
+        .fact("rotate_every_ms", key.rotate_every_ms);
+    detail = personal(detail, "name", key.name.as_str())?;
+    let conditions = &key.record.conditions;
+    if let Some(begin) = conditions.not_before {
+        detail = detail.fact("not_before_ms", begin.as_unix_ms());
+    }
+    if let Some(end) = conditions.expires_at {
         detail = detail.fact("expires_at_ms", end.as_unix_ms());
+    }
+    if let Some(limit) = conditions.rate_limit {
+        detail = detail.fact("rate_limit", json!(limit));
+    }
+    if let Some(count) = networks(conditions) {
+        detail = detail.fact("networks", count);
+        detail = personal(detail, "addresses", &json!(conditions.addresses).to_string())?;
+    }
+    if !key.description.is_empty() {
+        detail = personal(detail, "description", &key.description)?;
+    }
+    let tags = json!(key.tags).to_string();
+    if tags != "[]" {
+        detail = personal(detail, "tags", &tags)?;
     }
     Ok(Event {
         actor: context.actor.to_string(),

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::sync::SemaphorePermit;
 
 use crate::Engine;
-use crate::clock::SystemRandom;
+use crate::changes::{map_change, personal, personal_change};
 use crate::context::Context;
 use crate::edit_organization::{merge_attributes, merge_preference};
 use crate::error::EngineError;
@@ -142,10 +142,10 @@ impl Engine {
         let (mut tx, _turn) = self.begin_resource_write().await?;
         self.confirm_permit(&mut tx, permit).await?;
         tx.insert_dataset(&dataset).await?;
-        let detail = Detail::new().fact("type", dataset.kind.as_str()).personal(
+        let detail = personal(
+            Detail::new().fact("type", dataset.kind.as_str()),
             "name",
             &dataset.name,
-            &mut SystemRandom,
         )?;
         self.audit_dataset(&mut tx, permit, context, "dataset.create", &dataset.id, detail)
             .await?;
@@ -236,22 +236,24 @@ impl Engine {
         let mut dataset = found.ok_or(EngineError::NotFound("dataset"))?;
         let mut detail = Detail::new();
         if let Some(name) = edit.name {
-            detail = detail
-                .personal("name_before", &dataset.name, &mut SystemRandom)?
-                .personal("name", &name, &mut SystemRandom)?;
+            detail = personal_change(detail, "name", &dataset.name, &name)?;
             dataset.name = name;
         }
         if let Some(description) = edit.description {
-            detail = detail.fact("description", "changed");
+            let text = |description: &Option<String>| description.clone().unwrap_or_default();
+            let (before, after) = (text(&dataset.description), text(&description));
+            detail = personal_change(detail, "description", &before, &after)?;
             dataset.description = description;
         }
         if let Some(preference) = edit.preference {
-            detail = detail.fact("preference", preference.keys().cloned().collect::<Vec<_>>());
+            let before = dataset.preference.clone();
             merge_preference(&mut dataset.preference, preference)?;
+            detail = map_change(detail, "preference", &before, &dataset.preference)?;
         }
         if !edit.attributes.is_empty() {
-            detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
+            let before = dataset.attributes.clone();
             merge_attributes(&mut dataset.attributes, edit.attributes)?;
+            detail = map_change(detail, "attributes", &before, &dataset.attributes)?;
         }
         check_size(&dataset)?;
         dataset.updated_at = self.now();
@@ -284,7 +286,13 @@ impl Engine {
             attributes: dataset.attributes,
         };
         tx.delete_dataset(permit.organization_id(), &deletion).await?;
-        let detail = Detail::new().personal("name", &dataset.name, &mut SystemRandom)?;
+        let detail = personal(
+            Detail::new()
+                .fact("type", dataset.kind.as_str())
+                .fact("version", dataset.version),
+            "name",
+            &dataset.name,
+        )?;
         self.audit_dataset(&mut tx, permit, context, "dataset.delete", id, detail)
             .await?;
         tx.commit().await?;

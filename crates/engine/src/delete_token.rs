@@ -36,11 +36,27 @@ impl Engine {
         organization: OrganizationId,
         id: TokenId,
     ) -> Result<DeletedToken, EngineError> {
+        let detail = Detail::new().fact("reason", "removed");
+        self.end_token(context, organization, id, detail).await
+    }
+
+    /// Deletes a management token, and tells what is in `detail` of it.
+    ///
+    /// # Errors
+    /// As [`Engine::delete_token`].
+    pub(crate) async fn end_token(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        id: TokenId,
+        detail: Detail,
+    ) -> Result<DeletedToken, EngineError> {
         let engine = self.clone();
-        let task = self
-            .inner
-            .tasks
-            .spawn(async move { engine.delete_token_here(&context, &organization, id).await });
+        let task = self.inner.tasks.spawn(async move {
+            engine
+                .delete_token_here(&context, &organization, id, detail)
+                .await
+        });
         task.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 
@@ -49,6 +65,7 @@ impl Engine {
         context: &Context,
         organization: &OrganizationId,
         id: TokenId,
+        detail: Detail,
     ) -> Result<DeletedToken, EngineError> {
         if !self.inner.right.is_held() {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
@@ -66,6 +83,13 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
+        let state_was = was.as_ref().map_or("unreadable", |was| {
+            if was.token.record.state.is_deleted() {
+                "deleted"
+            } else {
+                "active"
+            }
+        });
         let digest = was.as_ref().and_then(|was| {
             let opened = open(&keyring, &was.sealed, &was.token.record.seal_binding());
             opened
@@ -76,6 +100,7 @@ impl Engine {
                 })
                 .ok()
         });
+        let is_wiped_now = digest.is_none();
         match (was, digest) {
             // One that says `deleted` and does not fit its seal could be put back as it was: it is ended here.
             (Some(was), Some(_)) if was.token.record.state.is_deleted() => return Ok(reached(was)),
@@ -99,7 +124,7 @@ impl Engine {
             action: "token.delete",
             target: format!("token/{id}"),
             request_id: context.request_id.to_string(),
-            detail: Detail::new().fact("reason", "removed"),
+            detail: detail.fact("was", state_was).fact("wiped", is_wiped_now),
         };
         tx.append_audit(organization.as_str(), &event, now).await?;
         tx.fence(self.inner.right.epoch()).await?;

@@ -11,9 +11,10 @@ use keyward_core::new_key::CreationPolicy;
 use keyward_core::random::RandomUnavailable;
 use keyward_core::record::Key;
 use keyward_core::time::Timestamp;
+use serde_json::json;
 
 use crate::Engine;
-use crate::clock::SystemRandom;
+use crate::changes::{condition_changes, fact_change, personal_change};
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::{BrokenSeals, Change, Plan, Written};
@@ -79,66 +80,39 @@ pub(crate) fn check_version(key: &Key, expected: Option<i64>) -> Result<(), Engi
     }
 }
 
-/// Before and after of every field that an edit changed; names and descriptions are personal.
+/// Before and after of every field that an edit changed.
 fn changes(was: &Key, now: &Key) -> Result<Detail, RandomUnavailable> {
-    let mut detail = Detail::new();
-    for (name, before, after) in [
-        (
-            "scopes",
-            was.record.access.scopes().to_string(),
-            now.record.access.scopes().to_string(),
-        ),
-        ("level", level(was), level(now)),
-        ("rules", rules(was), rules(now)),
-        ("environment", environment(was), environment(now)),
-        ("conditions", conditions(was), conditions(now)),
-        ("tags", tags(was), tags(now)),
-        (
-            "rotate_every_ms",
-            number(was.rotate_every_ms),
-            number(now.rotate_every_ms),
-        ),
-    ] {
-        if before != after {
-            detail = detail
-                .fact(&format!("{name}_before"), before)
-                .fact(&format!("{name}_after"), after);
-        }
-    }
-    let random = &mut SystemRandom;
-    for (name, before, after) in [
-        ("name", was.name.as_str(), now.name.as_str()),
-        ("description", was.description.as_str(), now.description.as_str()),
-    ] {
-        if before != after {
-            detail = detail
-                .personal(&format!("{name}_before"), before, random)?
-                .personal(&format!("{name}_after"), after, random)?;
-        }
-    }
-    Ok(detail)
-}
-
-fn level(key: &Key) -> String {
-    key.record.access.permission().level().name().to_owned()
-}
-
-fn rules(key: &Key) -> String {
-    serde_json::to_string(key.record.access.permission().rules()).unwrap_or_default()
-}
-
-fn environment(key: &Key) -> String {
-    key.environment.map_or("none", Environment::name).to_owned()
-}
-
-fn conditions(key: &Key) -> String {
-    serde_json::to_string(&key.record.conditions).unwrap_or_default()
-}
-
-fn tags(key: &Key) -> String {
-    serde_json::to_string(&key.tags).unwrap_or_default()
-}
-
-fn number(value: Option<i64>) -> String {
-    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+    let (access_was, access_now) = (&was.record.access, &now.record.access);
+    let mut detail = fact_change(
+        Detail::new(),
+        "scopes",
+        access_was.scopes().to_string(),
+        access_now.scopes().to_string(),
+    );
+    let (permission_was, permission_now) = (access_was.permission(), access_now.permission());
+    let (level_was, level_now) = (permission_was.level().name(), permission_now.level().name());
+    detail = fact_change(detail, "level", level_was, level_now);
+    detail = fact_change(
+        detail,
+        "rules",
+        json!(permission_was.rules()),
+        json!(permission_now.rules()),
+    );
+    detail = fact_change(
+        detail,
+        "environment",
+        was.environment.map(Environment::name),
+        now.environment.map(Environment::name),
+    );
+    detail = fact_change(
+        detail,
+        "rotate_every_ms",
+        was.rotate_every_ms,
+        now.rotate_every_ms,
+    );
+    detail = condition_changes(detail, &was.record.conditions, &now.record.conditions)?;
+    detail = personal_change(detail, "name", was.name.as_str(), now.name.as_str())?;
+    detail = personal_change(detail, "description", &was.description, &now.description)?;
+    let (tags_was, tags_now) = (json!(was.tags).to_string(), json!(now.tags).to_string());
+    personal_change(detail, "tags", &tags_was, &tags_now)
 }

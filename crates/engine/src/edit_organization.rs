@@ -9,7 +9,7 @@ use keyward_store::organizations::Organization;
 use serde_json::{Map, Value};
 
 use crate::Engine;
-use crate::clock::SystemRandom;
+use crate::changes::{fact_change, map_change, personal_change};
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::permit::Permit;
@@ -51,21 +51,23 @@ impl Engine {
         let mut organization = found.ok_or(EngineError::NotFound("organization"))?;
         let mut detail = Detail::new();
         if let Some(name) = edit.name {
-            detail = detail
-                .personal("name_before", &organization.name, &mut SystemRandom)?
-                .personal("name", &name, &mut SystemRandom)?;
+            detail = personal_change(detail, "name", &organization.name, &name)?;
             organization.name = name;
         }
         if let Some(at) = edit.last_access_at {
+            let before = organization.last_access_at.as_unix_ms();
+            detail = fact_change(detail, "last_access_at_ms", before, at.as_unix_ms());
             organization.last_access_at = at;
         }
         if let Some(preference) = edit.preference {
-            detail = detail.fact("preference", preference.keys().cloned().collect::<Vec<_>>());
+            let before = organization.preference.clone();
             merge_preference(&mut organization.preference, preference)?;
+            detail = map_change(detail, "preference", &before, &organization.preference)?;
         }
         if !edit.attributes.is_empty() {
-            detail = detail.fact("attributes", edit.attributes.keys().cloned().collect::<Vec<_>>());
+            let before = organization.attributes.clone();
             merge_attributes(&mut organization.attributes, edit.attributes)?;
+            detail = map_change(detail, "attributes", &before, &organization.attributes)?;
         }
         organization.updated_at = now;
         tx.update_organization(&organization).await?;

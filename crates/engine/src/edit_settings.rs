@@ -17,7 +17,7 @@ use keyward_store::organizations::Organization;
 use serde_json::{Value, json};
 
 use crate::Engine;
-use crate::clock::SystemRandom;
+use crate::changes::personal_change;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::standing::{acting_role, require_manager};
@@ -112,12 +112,7 @@ impl Engine {
 fn changes(was: &Organization, name: &str, settings: &OrganizationSettings) -> Result<Detail, EngineError> {
     let before = &was.settings;
     let mut detail = Detail::new();
-    let random = &mut SystemRandom;
-    if was.name != name {
-        detail = detail
-            .personal("name_before", &was.name, random)?
-            .personal("name", name, random)?;
-    }
+    detail = personal_change(detail, "name", &was.name, name)?;
     let facts = [
         (
             "advanced_access_control",
@@ -151,12 +146,9 @@ fn changes(was: &Organization, name: &str, settings: &OrganizationSettings) -> R
         }
     }
     if before.security_contacts != settings.security_contacts {
-        for (fact, contacts) in [
-            ("security_contacts_before", &before.security_contacts),
-            ("security_contacts_after", &settings.security_contacts),
-        ] {
-            detail = detail.personal(fact, &json!(contacts).to_string(), random)?;
-        }
+        let contacts = |contacts: &[SecurityContact]| json!(contacts).to_string();
+        let (was, now) = (&before.security_contacts, &settings.security_contacts);
+        detail = personal_change(detail, "security_contacts", &contacts(was), &contacts(now))?;
     }
     Ok(detail)
 }

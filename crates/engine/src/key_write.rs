@@ -318,7 +318,10 @@ impl Engine {
             action: change.action,
             target: format!("key/{id}"),
             request_id: context.request_id.to_string(),
-            detail: change.detail,
+            detail: match seals {
+                Seals::Broken => change.detail.fact("wiped", true),
+                Seals::Intact => change.detail,
+            },
         };
         tx.record_key_write(&key.record, &event, self.inner.right.epoch(), now)
             .await?;

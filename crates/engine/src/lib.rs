@@ -10,6 +10,9 @@ mod after_use;
 pub mod bulk;
 pub mod cache;
 pub mod change_role;
+mod changes;
+pub mod check_audit;
+pub mod checkpoint_audit;
 pub mod clock;
 pub mod context;
 pub mod create_key;
@@ -22,13 +25,16 @@ pub mod delete_token;
 pub mod edit_key;
 pub mod edit_organization;
 pub mod edit_settings;
+pub mod erase_personal;
 mod error;
 pub mod explain_key;
+pub mod export_audit;
 mod forget_usage;
 pub mod invitations;
 mod key_write;
 mod keys_write;
 pub mod last_use;
+pub mod later_deletions;
 pub mod list_keys;
 mod loads;
 pub mod lock_organization;
@@ -41,8 +47,10 @@ pub mod permit;
 mod policy;
 pub mod purge_organization;
 mod rates;
+pub mod refused_sign_ins;
 pub mod remove_member;
 pub mod replace_key;
+pub mod replay_deletions;
 pub mod restore;
 pub mod resume_key;
 pub mod right;
@@ -53,6 +61,7 @@ pub mod show_keys;
 pub mod show_organizations;
 pub mod show_tokens;
 pub mod show_usage;
+pub mod sign_ins;
 mod standing;
 pub mod stop_keys;
 pub mod stop_organization;
@@ -65,11 +74,14 @@ pub mod verify;
 pub mod verify_token;
 
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use keyward_core::audit::{Detail as AuditDetail, Event, NO_ORGANIZATION};
 use keyward_core::key_text::Prefix;
 use keyward_core::keyring::Keyring;
+use keyward_core::record::Actor;
 use keyward_core::time::Timestamp;
+use keyward_store::audit::BEGIN_DATABASE;
 use keyward_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,13 +89,16 @@ use tokio_util::task::TaskTracker;
 pub use error::EngineError;
 
 use crate::cache::VerificationCache;
+use crate::checkpoint_audit::CheckpointSink;
 use crate::clock::SharedClock;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
 use crate::rates::Rates;
+use crate::refused_sign_ins::RefusedSignIns;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::sign_ins::SignIns;
 use crate::usage::Writing;
 use crate::usage_notes::{Counting, Notes};
 use crate::verify_token::NotedUses;
@@ -140,6 +155,10 @@ struct Inner {
     cleaned_at_ms: AtomicI64,
     /// Uses of management tokens that are being noted.
     noted_uses: NotedUses,
+    sign_ins: SignIns,
+    refused_sign_ins: RefusedSignIns,
+    /// Where checkpoints of the audit trail are kept besides the database.
+    checkpoint_sink: OnceLock<Arc<dyn CheckpointSink>>,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -200,7 +219,7 @@ impl Engine {
             cache_capacity,
             counting,
         } = options;
-        bind_keyring(&store, &keyring).await?;
+        bind_keyring(&store, &keyring, clock.now()).await?;
         let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
         let prefix = prefix
             .parse()
@@ -237,6 +256,9 @@ impl Engine {
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),
             noted_uses: NotedUses::default(),
+            sign_ins: SignIns::default(),
+            refused_sign_ins: RefusedSignIns::default(),
+            checkpoint_sink: OnceLock::new(),
             metrics: Metrics::register(),
             tasks,
             stop,
@@ -244,6 +266,8 @@ impl Engine {
         let inner = Arc::new(inner);
         let writing = usage::keep_writing(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(writing);
+        let telling = refused_sign_ins::keep_telling(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(telling);
         let purging = purge_organization::keep_purging(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(purging);
         Ok(Self { inner })
@@ -251,6 +275,10 @@ impl Engine {
 
     /// Waits for every write that was begun, writes what was used last, gives the right back, and closes the database.
     pub async fn shut_down(&self) {
+        // Before the right is given back: an entry is written by whoever holds it.
+        if let Err(error) = self.flush_last_refused_sign_ins().await {
+            tracing::warn!(%error, "the last refused sign-ins could not be written to the trail, and are lost");
+        }
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
@@ -315,16 +343,44 @@ impl Engine {
     }
 }
 
-/// Binds a new database to the keyring, or checks that it is the one.
+/// Binds a new database to the keyring, which is the first entry of its trail, or checks that it is the one.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn bind_keyring(store: &Store, keyring: &Keyring) -> Result<(), StartError> {
-    // A keyring with another id must not leave its check value behind.
-    if store.claim_setting(KEYRING_ID, keyring.id()).await? == keyring.id() {
+pub async fn bind_keyring(store: &Store, keyring: &Keyring, now: Timestamp) -> Result<(), StartError> {
+    begin_database(store, keyring, now).await?;
+    // A database of an older version may have no check value yet; a keyring with another id must not leave its own.
+    if keyring_of(store).await?.as_deref() == Some(keyring.id()) {
         store.claim_setting(KEYRING_CHECK, &check_text(keyring)).await?;
     }
     check_keyring(store, keyring).await
+}
+
+/// Writes what a database begins with, unless it has begun.
+async fn begin_database(store: &Store, keyring: &Keyring, now: Timestamp) -> Result<(), StoreError> {
+    if keyring_of(store).await?.is_some() {
+        return Ok(());
+    }
+    let prefix = Prefix::dtvi();
+    let event = Event {
+        actor: Actor::System.to_string(),
+        action: BEGIN_DATABASE,
+        target: "database".to_owned(),
+        request_id: uuid::Uuid::now_v7().simple().to_string(),
+        detail: AuditDetail::new()
+            .fact("keyring", keyring.id())
+            .fact("key_prefix", prefix.as_str()),
+    };
+    let mut tx = store.begin().await?;
+    // First, because the chain's head is locked by it: of two first starts one finds what the other wrote.
+    tx.append_audit(NO_ORGANIZATION, &event, now).await?;
+    if tx.setting(KEYRING_ID).await?.is_some() {
+        return tx.rollback().await;
+    }
+    tx.put_setting(KEYRING_ID, keyring.id()).await?;
+    tx.put_setting(KEYRING_CHECK, &check_text(keyring)).await?;
+    tx.put_setting(KEY_PREFIX, prefix.as_str()).await?;
+    tx.commit().await
 }
 
 fn check_text(keyring: &Keyring) -> String {

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use keyward_core::audit::{Detail, Event};
 use keyward_core::idempotency::{VALUE_LIFE_MS, attempt_digest, open_value, seal_value};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::record::Key;
@@ -132,7 +133,33 @@ impl Engine {
         let value = is_open
             .then(|| open_value(&self.keyring(), &first.attempt.key, &digest, &outcome.sealed))
             .flatten();
+        if value.is_some() {
+            self.audit_repetition(context, organization, outcome.key_id)
+                .await?;
+        }
         Ok(Once::Before(Box::new(Repeated { key, secrets, value })))
+    }
+}
+
+impl Engine {
+    /// Tells that a key's value is given out once more: what can't be told is not done.
+    async fn audit_repetition(
+        &self,
+        context: &Context,
+        organization: &OrganizationId,
+        id: KeyId,
+    ) -> Result<(), EngineError> {
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "key.repeat_value",
+            target: format!("key/{id}"),
+            request_id: context.request_id.to_string(),
+            detail: Detail::new(),
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.append_audit(organization.as_str(), &event, self.now()).await?;
+        tx.fence(self.inner.right.epoch()).await?;
+        Ok(tx.commit().await?)
     }
 }
 

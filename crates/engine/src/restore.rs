@@ -13,9 +13,11 @@ use keyward_core::record::{Key, KeyRecord};
 use keyward_core::seal::{open, seal};
 use keyward_core::state::{KeyState, PauseReason};
 use keyward_core::time::Timestamp;
+use keyward_store::audit::RESTORE_DATABASE;
 use keyward_store::{Store, StoreError, Tx};
 use tokio::io::AsyncBufReadExt;
 
+use crate::changes::fact_change;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::delete_organization::RESTORABLE_MS;
@@ -71,7 +73,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     let mut postponed_purges = 0;
     if old_state == OldState::Hold {
         // Whoever restores the past may do so to have an organization back that was purged since.
-        postponed_purges = tx.postpone_purges(now.plus_ms(RESTORABLE_MS)).await?;
+        postponed_purges = postpone_purges(&mut tx, context, now).await?;
         ended_tokens = end_tokens(&mut tx, keyring, context, now).await?;
         let mut after = String::new();
         loop {
@@ -86,7 +88,7 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
     }
     let event = Event {
         actor: context.actor.to_string(),
-        action: "database.restore",
+        action: RESTORE_DATABASE,
         target: "database".to_owned(),
         request_id: context.request_id.to_string(),
         detail: Detail::new()
@@ -103,6 +105,28 @@ pub async fn restore<R: AsyncBufReadExt + Unpin>(
         held,
         ended_tokens,
     })
+}
+
+/// Gives every organization that was to be purged the whole time again; how many there are.
+async fn postpone_purges(tx: &mut Tx, context: &Context, now: Timestamp) -> Result<usize, EngineError> {
+    let until = now.plus_ms(RESTORABLE_MS);
+    let postponed = tx.postpone_purges(until).await?;
+    for (organization, before) in &postponed {
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "organization.postpone_purge",
+            target: format!("organization/{organization}"),
+            request_id: context.request_id.to_string(),
+            detail: fact_change(
+                Detail::new(),
+                "purge_at_ms",
+                before.as_unix_ms(),
+                until.as_unix_ms(),
+            ),
+        };
+        tx.append_audit(organization.as_str(), &event, now).await?;
+    }
+    Ok(postponed.len())
 }
 
 /// Ends every management token that was alive.
@@ -144,7 +168,7 @@ async fn end_tokens(
                 action: "token.delete",
                 target: format!("token/{id}"),
                 request_id: context.request_id.to_string(),
-                detail: Detail::new().fact("reason", "restored"),
+                detail: Detail::new().fact("reason", "restored").fact("was", "active"),
             };
             tx.append_audit(organization.as_str(), &event, now).await?;
             ended += 1;
@@ -210,18 +234,37 @@ async fn hold(
         action: "key.pause",
         target: format!("key/{id}"),
         request_id: context.request_id.to_string(),
-        detail: Detail::new().fact("reason", PauseReason::Restored.name()),
+        detail: Detail::new()
+            .fact("was", was.state.name())
+            .fact("reason", PauseReason::Restored.name())
+            .fact("is", state.name()),
     };
     tx.record_key_write(&key.record, &event, epoch, now).await?;
     Ok(())
 }
 
 impl Engine {
+    /// Tells, before the first key is let go of, that the old state was accepted; each key has an entry of its own.
+    async fn audit_acceptance(&self, context: &Context) -> Result<(), EngineError> {
+        let event = Event {
+            actor: context.actor.to_string(),
+            action: "database.accept_old_state",
+            target: "database".to_owned(),
+            request_id: context.request_id.to_string(),
+            detail: Detail::new(),
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.append_audit(NO_ORGANIZATION, &event, self.now()).await?;
+        tx.fence(self.inner.right.epoch()).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Resumes every key that a restore left held: the operator accepts the old state.
     ///
     /// # Errors
     /// [`EngineError`]; what was resumed so far stays so.
     pub async fn release_held(&self, context: &Context) -> Result<u64, EngineError> {
+        self.audit_acceptance(context).await?;
         let mut released = 0;
         let mut after = String::new();
         loop {

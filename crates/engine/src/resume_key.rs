@@ -72,7 +72,10 @@ pub(crate) fn state_change(stored: &StoredKey, state: KeyState, action: &'static
         )),
         same if same == state => Plan::Reached,
         was => {
-            let detail = Detail::new().fact("was", was.name()).fact("reason", was.reason());
+            let detail = Detail::new()
+                .fact("was", was.name())
+                .fact("reason", was.reason())
+                .fact("is", state.name());
             let changed = KeyRecord {
                 state,
                 ..record.clone()

@@ -351,7 +351,18 @@ fn rotation_of(
         .collect();
     lives.push((live.current.number, old_life));
     let mut change = change_of(stored, lives, rotated_at, "key.rotate");
-    change.detail = change.detail.fact("mode", mode.name());
+    let number = stored
+        .secrets
+        .iter()
+        .map(|secret| secret.number)
+        .max()
+        .unwrap_or(0)
+        + 1;
+    change.detail = change
+        .detail
+        .fact("mode", mode.name())
+        .fact("new_secret", number)
+        .fact("new_secret_is", new_life.name());
     change.secrets.added = Some(NewSecret {
         life: new_life,
         digest,
@@ -369,7 +380,11 @@ fn change_of(
 ) -> Change {
     let mut detail = Detail::new();
     for (number, life) in &lives {
-        detail = detail.fact(&format!("secret_{number}"), life.name());
+        let was = stored.secrets.iter().find(|secret| secret.number == *number);
+        detail = detail.fact(&format!("secret_{number}"), life.name()).fact(
+            &format!("secret_{number}_was"),
+            was.map(|secret| secret.life.name()),
+        );
         if let Some(end) = life.ends_at() {
             detail = detail.fact(&format!("secret_{number}_until_ms"), end.as_unix_ms());
         }

@@ -56,15 +56,20 @@ impl Engine {
             ));
         };
         let next = self.keyring().with_new_version(&mut SystemRandom, self.now())?;
+        // Told first, here and below: what can't be told is not done, and a version whose file could not be saved after all
+        // is one that nothing is sealed under.
+        let begun = Detail::new()
+            .fact("active_before", self.keyring().active())
+            .fact("active_after", next.active());
+        self.audit_keyring(&context, "keyring.add_version", begun).await?;
         save(&next).map_err(not_saved)?;
         {
             // Whoever is sealing now commits first; from here on everything is sealed under the new version.
             let _nobody_seals = self.inner.sealing.write().await;
             self.swap_keyring(next);
         }
-        // Told now, because what follows can be interrupted, and the version is in force already.
-        let begun = Detail::new().fact("version", self.keyring().active());
-        self.audit_keyring(&context, "keyring.add_version", begun).await?;
+        // The old version vouches for the new one while it is there.
+        self.publish_audit_keys().await?;
         let (resealed, broken_keys) = self.reseal_all().await?;
         let (resealed_tokens, broken_tokens) = self.reseal_tokens().await?;
         let broken = broken_keys + broken_tokens;
@@ -76,20 +81,25 @@ impl Engine {
             .sealed_under()
             .await?
             .is_none_or(|(low, high)| low == active && high == active);
-        if broken == 0 && is_done {
+        let is_replaced = broken == 0 && is_done;
+        let ended = Detail::new()
+            .fact("version", active)
+            .fact("resealed", resealed)
+            .fact("resealed_tokens", resealed_tokens)
+            .fact("broken", broken)
+            .fact("old_versions", if is_replaced { "destroyed" } else { "kept" });
+        self.audit_keyring(&context, "keyring.rotate", ended).await?;
+        if is_replaced {
             let last = self.keyring().with_active_only()?;
             save(&last).map_err(not_saved)?;
             self.swap_keyring(last);
         }
-        let summary = self.keyring().summary();
-        let ended = Detail::new()
-            .fact("version", summary.active)
-            .fact("resealed", resealed)
-            .fact("resealed_tokens", resealed_tokens)
-            .fact("broken", broken);
-        self.audit_keyring(&context, "keyring.rotate", ended).await?;
+        // What the old key signed is believed only as far as the new one reaches; one that fails comes at the next interval.
+        if let Err(error) = self.checkpoint_grown_chains().await {
+            tracing::warn!(%error, "the audit trail has no checkpoint of the new keyring version yet");
+        }
         Ok(KeyringRotated {
-            keyring: summary,
+            keyring: self.keyring().summary(),
             resealed,
             resealed_tokens,
             broken,
@@ -111,6 +121,7 @@ impl Engine {
         };
         let mut tx = self.inner.store.begin().await?;
         tx.append_audit(NO_ORGANIZATION, &event, self.now()).await?;
+        tx.fence(self.inner.right.epoch()).await?;
         Ok(tx.commit().await?)
     }
 

@@ -3,7 +3,7 @@
 //! There is no dry run and no bound on how many: whoever stops has no time to look. It is in the trail once, with what was meant,
 //! and once for each key. The stop of a whole organization is one row ([`crate::stop_organization`]).
 
-use keyward_core::audit::{Detail, Event};
+use keyward_core::audit::Event;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::key_filter::{Direction, KeyFilter, KeySort};
 use keyward_core::record::ShownState;
@@ -11,7 +11,7 @@ use keyward_core::state::{KeyState, PauseReason};
 use keyward_store::key_list::{KeyQuery, Place};
 
 use crate::Engine;
-use crate::clock::SystemRandom;
+use crate::changes::filter_detail;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::BrokenSeals;
@@ -135,22 +135,12 @@ impl Engine {
         organization: &OrganizationId,
         filter: &KeyFilter,
     ) -> Result<(), EngineError> {
-        // What is searched for can be a person's name; the rest are names of ours and ids.
-        let without_text = KeyFilter {
-            text: None,
-            ..filter.clone()
-        };
-        let mut detail =
-            Detail::new().fact("filter", serde_json::to_value(&without_text).unwrap_or_default());
-        if let Some(text) = &filter.text {
-            detail = detail.personal("text", text, &mut SystemRandom)?;
-        }
         let event = Event {
             actor: context.actor.to_string(),
             action: "keys.stop",
             target: format!("organization/{organization}"),
             request_id: context.request_id.to_string(),
-            detail,
+            detail: filter_detail(filter)?,
         };
         let mut tx = self.inner.store.begin().await?;
         tx.append_audit(organization.as_str(), &event, self.now()).await?;

@@ -2,7 +2,8 @@
 //!
 //! Asked of the database for every request, so that a deleted token is refused from the moment its deletion returned, on
 //! whichever node. A forged id ends before that, at the MAC in it. A row whose seal does not open is an alarm and an
-//! answer of 503: never an accept, and never "unknown". Nothing of a secret key is looked at here.
+//! answer of 503: never an accept, and never "unknown". Nothing of a secret key is looked at here. What the trail is told of it is
+//! in [`crate::sign_ins`] and [`crate::refused_sign_ins`].
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +20,8 @@ use keyward_store::tokens::StoredToken;
 
 use crate::Engine;
 use crate::loads::PATIENCE;
+use crate::refused_sign_ins::RefusedSignIn;
+use crate::sign_ins::Arrival;
 
 /// How far back a noted use of a token may lie before it is noted again.
 pub const USE_NOTED_EVERY_MS: i64 = MINUTE_MS;
@@ -58,8 +61,15 @@ impl Engine {
     ///
     /// # Errors
     /// The refusal; counted.
-    pub async fn verify_token(&self, text: &KeyText<'_>) -> Result<VerifiedToken, ManagementRefusal> {
-        let outcome = self.check_token(text).await;
+    pub async fn verify_token(
+        &self,
+        text: &KeyText<'_>,
+        arrival: &Arrival,
+    ) -> Result<VerifiedToken, ManagementRefusal> {
+        let outcome = match self.check_token(text, arrival).await {
+            Ok(token) => self.admit(token, arrival).await,
+            refused => refused,
+        };
         match &outcome {
             Ok(_) => self.inner.metrics.signed_in.increment(1),
             Err(refusal) => self.inner.metrics.count_management_refusal(refusal.code()),
@@ -72,7 +82,27 @@ impl Engine {
         self.inner.metrics.count_management_refusal(refusal.code());
     }
 
-    async fn check_token(&self, text: &KeyText<'_>) -> Result<VerifiedToken, ManagementRefusal> {
+    /// Tells the trail of an accepted token where that is due; one that can't be told of is not let in.
+    async fn admit(
+        &self,
+        token: VerifiedToken,
+        arrival: &Arrival,
+    ) -> Result<VerifiedToken, ManagementRefusal> {
+        let told = self.tell_token_sign_in(&token.organization_id, token.id, arrival);
+        match told.await {
+            Ok(()) => Ok(token),
+            Err(error) => {
+                tracing::warn!(token.id = %token.id, %error, "a sign-in could not be written to the trail, and was refused");
+                Err(ManagementRefusal::CheckUnavailable)
+            }
+        }
+    }
+
+    async fn check_token(
+        &self,
+        text: &KeyText<'_>,
+        arrival: &Arrival,
+    ) -> Result<VerifiedToken, ManagementRefusal> {
         if !self.keyring().knows_key_id(text.id()) {
             return Err(ManagementRefusal::TokenUnknown);
         }
@@ -90,7 +120,7 @@ impl Engine {
             }
             match open(&keyring, &stored.sealed, &stored.token.record.seal_binding()) {
                 Ok(digest) if !digest.matches(&text.digest()) => return Err(ManagementRefusal::TokenUnknown),
-                Ok(_) => return self.accept_token(stored, now),
+                Ok(_) => return self.accept_token(stored, arrival, now),
                 Err(refused) => last = refused,
             }
         }
@@ -99,12 +129,23 @@ impl Engine {
     }
 
     /// Decides about a token whose whole text matched.
-    fn accept_token(&self, stored: StoredToken, now: Timestamp) -> Result<VerifiedToken, ManagementRefusal> {
+    fn accept_token(
+        &self,
+        stored: StoredToken,
+        arrival: &Arrival,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, ManagementRefusal> {
         let record = stored.token.record;
+        let note = |reason| {
+            let refused = RefusedSignIn::of_token(&record.organization_id, record.id, reason);
+            self.inner.refused_sign_ins.note(refused, arrival, now);
+        };
         if let TokenState::Deleted { at } = record.state {
+            note("deleted");
             return Err(ManagementRefusal::TokenDeleted { at });
         }
         if let Some(at) = record.expires_at.filter(|_| record.is_over(now)) {
+            note("expired");
             return Err(ManagementRefusal::TokenExpired { at });
         }
         let before = now.plus_ms(-USE_NOTED_EVERY_MS);

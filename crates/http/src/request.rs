@@ -11,6 +11,7 @@ use keyward_core::key_text::Prefix;
 use keyward_core::mask::mask_keys;
 use keyward_core::refusal::Refusal;
 use keyward_core::usage::ClientName;
+use keyward_engine::sign_ins::Arrival;
 
 use crate::credentials::ORGANIZATION_ID;
 use crate::site::Site;
@@ -53,6 +54,14 @@ impl RequestInfo {
             uri: parts.uri.clone(),
             prefix: site.engine.prefix().clone(),
             begun: Instant::now(),
+        }
+    }
+
+    /// What the trail is told of whoever signs in with this request.
+    pub fn arrival(&self) -> Arrival {
+        Arrival {
+            request_id: self.id.clone(),
+            address: self.address,
         }
     }
 

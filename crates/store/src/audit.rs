@@ -1,12 +1,17 @@
 //! The audit chain's rows, and the feed and outbox rows that go with the write of a key or of an organization.
 //!
 //! The head row of a chain is updated first: its lock makes sequence and hash follow commit order. Entries are only
-//! ever inserted; no statement here changes or removes one.
+//! ever inserted; no statement here changes or removes one, but for the personal values beside it, which can be erased.
 
-use keyward_core::audit::{CHAIN_START, Entry, EntryHash, Event};
+use std::fmt::Write as _;
+
+use keyward_core::audit::{CHAIN_START, Entry, EntryHash, Event, NO_ORGANIZATION, Personal};
+use keyward_core::audit_export::EntryLine;
+use keyward_core::hex::Hex;
 use keyward_core::ids::OrganizationId;
 use keyward_core::record::KeyRecord;
 use keyward_core::time::Timestamp;
+use sqlx::AssertSqlSafe;
 
 use crate::backend::{Store, Tx};
 use crate::error::StoreError;
@@ -21,6 +26,13 @@ const INSERT: &str = "INSERT INTO audit_entry \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const LIST: &str = "SELECT chain, sequence, previous_hash, hash, at, actor, action, target, request_id, facts, personal \
     FROM audit_entry WHERE chain = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+const QUERY: &str = "SELECT chain, sequence, previous_hash, hash, at, actor, action, target, request_id, facts, personal \
+    FROM audit_entry WHERE chain = $1 AND sequence < $2";
+/// Expects what was read, so that two at once do not bring back what one of them erased.
+const SET_PERSONAL: &str =
+    "UPDATE audit_entry SET personal = $4 WHERE chain = $1 AND sequence = $2 AND personal = $3";
+
+const LAST_RESTORE: &str = "SELECT MAX(at) FROM audit_entry WHERE chain = $1 AND action = $2";
 
 const NEXT_CHANGE: &str =
     "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
@@ -30,6 +42,12 @@ const INSERT_FEED: &str =
     "INSERT INTO change_feed (number, organization_id, key_id, version, at) VALUES ($1, $2, $3, $4, $5)";
 const INSERT_OUTBOX: &str = "INSERT INTO outbox (number, organization_id, key_id, kind, payload, created_at) \
     VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// The action of the entry that every trail begins with: the first start bound the database to its keyring.
+pub const BEGIN_DATABASE: &str = "database.begin";
+
+/// The action of the entry that a restore leaves.
+pub const RESTORE_DATABASE: &str = "database.restore";
 
 /// An entry as it is stored, with its clear personal values.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -58,7 +76,51 @@ pub struct StoredEntry {
     pub personal: String,
 }
 
+/// Which entries of a chain, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// By whom.
+    pub actor: Option<String>,
+    /// What was done.
+    pub action: Option<String>,
+    /// To what.
+    pub target: Option<String>,
+    /// At or after.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+}
+
 impl StoredEntry {
+    /// The entry as an export has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where a hash is none. Personal values that can't be read come as one that the chain
+    /// never committed to, so that whoever checks finds them.
+    pub fn to_line(&self) -> Result<EntryLine, StoreError> {
+        let hash = |bytes: &[u8]| {
+            let hash = EntryHash::try_from(bytes).map(Hex);
+            hash.map_err(|_| StoreError::Unreadable { what: "audit entry" })
+        };
+        let unreadable = || {
+            let (salt, value) = (String::new(), self.personal.clone());
+            [("?".to_owned(), Personal { salt, value })].into()
+        };
+        Ok(EntryLine {
+            chain: self.chain.clone(),
+            sequence: self.sequence,
+            previous_hash: hash(&self.previous_hash)?,
+            hash: hash(&self.hash)?,
+            at_ms: Timestamp::from_unix_ms(self.at),
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            target: self.target.clone(),
+            request_id: self.request_id.clone(),
+            facts: self.facts.clone(),
+            personal: serde_json::from_str(&self.personal).unwrap_or_else(|_| unreadable()),
+        })
+    }
+
     /// Whether the stored hash is that of the stored content.
     pub fn is_intact(&self) -> bool {
         let Ok(previous) = EntryHash::try_from(self.previous_hash.as_slice()) else {
@@ -80,6 +142,16 @@ impl StoredEntry {
 }
 
 impl Store {
+    /// When the database was last restored from a backup; `None` if it never was.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn last_restore_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at = on_read!(self, on => sqlx::query_scalar::<_, Option<i64>>(LAST_RESTORE)
+            .bind(NO_ORGANIZATION).bind(RESTORE_DATABASE).fetch_one(on).await)?;
+        Ok(at.map(Timestamp::from_unix_ms))
+    }
+
     /// Entries of a chain after a sequence number, oldest first.
     ///
     /// # Errors
@@ -93,9 +165,76 @@ impl Store {
         Ok(on_read!(self, on =>
             sqlx::query_as::<_, StoredEntry>(LIST).bind(chain).bind(after).bind(limit).fetch_all(on).await)?)
     }
+
+    /// Entries of a chain that a query means, before a sequence number, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn query_audit(
+        &self,
+        chain: &str,
+        query: &AuditQuery,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut sql = QUERY.to_owned();
+        let mut place = 2;
+        let mut and = |condition: &str| {
+            place += 1;
+            // Writing into a text does not fail.
+            let _ = write!(sql, " AND {condition} ${place}");
+        };
+        let texts = [
+            ("actor =", &query.actor),
+            ("action =", &query.action),
+            ("target =", &query.target),
+        ];
+        let times = [("at >=", query.from), ("at <", query.to)];
+        let texts: Vec<_> = texts
+            .iter()
+            .filter_map(|(column, value)| value.as_ref().map(|value| (column, value)))
+            .collect();
+        let times: Vec<_> = times
+            .iter()
+            .filter_map(|(column, value)| value.map(|value| (column, value)))
+            .collect();
+        texts.iter().for_each(|(condition, _)| and(condition));
+        times.iter().for_each(|(condition, _)| and(condition));
+        let _ = write!(sql, " ORDER BY sequence DESC LIMIT ${}", place + 1);
+        Ok(on_read!(self, on => {
+            let mut prepared = sqlx::query_as::<_, StoredEntry>(AssertSqlSafe(sql)).bind(chain).bind(before);
+            for (_, text) in texts {
+                prepared = prepared.bind(text);
+            }
+            for (_, time) in times {
+                prepared = prepared.bind(time.as_unix_ms());
+            }
+            prepared.bind(limit).fetch_all(on).await
+        })?)
+    }
 }
 
 impl Tx {
+    /// Puts other personal values beside an entry, in place of those that were read; whether they were still there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn replace_personal(
+        &mut self,
+        entry: &StoredEntry,
+        personal: &str,
+    ) -> Result<bool, StoreError> {
+        let changed = in_tx!(self, on => sqlx::query(SET_PERSONAL)
+            .bind(&entry.chain)
+            .bind(entry.sequence)
+            .bind(&entry.personal)
+            .bind(personal)
+            .execute(on)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
     /// Appends `event` to a chain and returns its sequence number.
     ///
     /// # Errors

@@ -7,12 +7,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use futures_util::StreamExt as _;
+use keyward_core::audit::NO_ORGANIZATION;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt as _};
 
+use crate::audit::BEGIN_DATABASE;
 use crate::backend::{Backend, Store, Tx};
 use crate::error::StoreError;
 use crate::schema::SCHEMA_LEVEL;
@@ -298,6 +300,28 @@ const TABLES: &[Table] = &[
         order: &["chain", "sequence"],
     },
     Table {
+        name: "audit_checkpoint",
+        columns: &[
+            ("chain", T),
+            ("sequence", N),
+            ("hash", B),
+            ("at", N),
+            ("public_key", T),
+            ("signature", B),
+        ],
+        order: &["chain", "sequence", "public_key"],
+    },
+    Table {
+        name: "audit_public_key",
+        columns: &[
+            ("public_key", T),
+            ("since", N),
+            ("endorsed_by", T),
+            ("endorsement", B),
+        ],
+        order: &["public_key"],
+    },
+    Table {
         name: "dataset",
         columns: &[
             ("organization_id", T),
@@ -448,12 +472,14 @@ impl Store {
         Ok(Copied { rows })
     }
 
-    /// Whether no organization and no keyring were ever written here.
+    /// Whether nothing was ever written here but what a first start writes.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
-        Ok(self.list_organizations("", 1).await?.is_empty() && self.list_audit("-", 0, 1).await?.is_empty())
+        let entries = self.list_audit(NO_ORGANIZATION, 0, 2).await?;
+        let has_only_begun = entries.iter().all(|entry| entry.action == BEGIN_DATABASE);
+        Ok(has_only_begun && self.list_organizations("", 1).await?.is_empty())
     }
 }
 

@@ -5,7 +5,7 @@
 use keyward_core::ids::OrganizationId;
 use keyward_core::time::Timestamp;
 
-use crate::backend::Store;
+use crate::backend::{Store, Tx};
 use crate::error::StoreError;
 
 const INSERT: &str = "INSERT INTO bulk_preview (organization_id, token, principal, request, items, created_at) \
@@ -50,30 +50,6 @@ impl Store {
         tx.commit().await
     }
 
-    /// Takes what a dry run of this principal showed; it is gone then.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn take_preview(
-        &self,
-        organization: &OrganizationId,
-        (token, principal): (&[u8; 32], &str),
-    ) -> Result<Option<StoredPreview>, StoreError> {
-        let mut tx = self.begin().await?;
-        let row = in_tx!(tx, on => sqlx::query_as::<_, (String, String, i64)>(TAKE)
-            .bind(organization.as_str())
-            .bind(token.to_vec())
-            .bind(principal)
-            .fetch_optional(on)
-            .await)?;
-        tx.commit().await?;
-        Ok(row.map(|(request, items, created_at)| StoredPreview {
-            request,
-            items,
-            created_at: Timestamp::from_unix_ms(created_at),
-        }))
-    }
-
     /// Forgets previews of `until` or before.
     ///
     /// # Errors
@@ -82,5 +58,29 @@ impl Store {
         let mut tx = self.begin().await?;
         in_tx!(tx, on => sqlx::query(FORGET_OLD).bind(until.as_unix_ms()).execute(on).await.map(drop))?;
         tx.commit().await
+    }
+}
+
+impl Tx {
+    /// Takes what a dry run of this principal showed; it is gone then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_preview(
+        &mut self,
+        organization: &OrganizationId,
+        (token, principal): (&[u8; 32], &str),
+    ) -> Result<Option<StoredPreview>, StoreError> {
+        let row = in_tx!(self, on => sqlx::query_as::<_, (String, String, i64)>(TAKE)
+            .bind(organization.as_str())
+            .bind(token.to_vec())
+            .bind(principal)
+            .fetch_optional(on)
+            .await)?;
+        Ok(row.map(|(request, items, created_at)| StoredPreview {
+            request,
+            items,
+            created_at: Timestamp::from_unix_ms(created_at),
+        }))
     }
 }

@@ -8,6 +8,7 @@
 mod backend;
 
 pub mod audit;
+pub mod audit_checkpoints;
 pub mod backup;
 pub mod bulk;
 pub mod datasets;

@@ -26,6 +26,8 @@ const LIST_IDS: &str = "SELECT id FROM organization WHERE id > $1 ORDER BY id LI
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
 const LIST_DUE_PURGES: &str =
     "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
+const LIST_PURGES_BEFORE: &str =
+    "SELECT id, purge_at FROM organization WHERE purge_at < $1 AND purge_begun_at IS NULL ORDER BY id";
 const POSTPONE_PURGES: &str =
     "UPDATE organization SET purge_at = $1 WHERE purge_at < $1 AND purge_begun_at IS NULL";
 
@@ -242,13 +244,26 @@ impl Tx {
         Ok(())
     }
 
-    /// Moves every purge that would come before `until`; how many. For the operator: no organization is bound.
+    /// Moves every purge that would come before `until`; of which organizations, and when each would have come. For the
+    /// operator: no organization is bound.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn postpone_purges(&mut self, until: Timestamp) -> Result<u64, StoreError> {
-        Ok(in_tx!(self, on => sqlx::query(POSTPONE_PURGES)
-            .bind(until.as_unix_ms()).execute(on).await.map(|done| done.rows_affected()))?)
+    pub async fn postpone_purges(
+        &mut self,
+        until: Timestamp,
+    ) -> Result<Vec<(OrganizationId, Timestamp)>, StoreError> {
+        let rows = in_tx!(self, on => sqlx::query_as::<_, (String, i64)>(LIST_PURGES_BEFORE)
+            .bind(until.as_unix_ms()).fetch_all(on).await)?;
+        in_tx!(self, on => sqlx::query(POSTPONE_PURGES).bind(until.as_unix_ms()).execute(on).await.map(drop))?;
+        rows.into_iter()
+            .map(|(id, at)| match id.parse() {
+                Ok(id) => Ok((id, Timestamp::from_unix_ms(at))),
+                Err(_) => Err(StoreError::Unreadable {
+                    what: "organization id",
+                }),
+            })
+            .collect()
     }
 
     /// Version and state of an organization, which stay so until this transaction ends: what a write of the resource API

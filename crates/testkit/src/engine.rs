@@ -29,6 +29,7 @@ use keyward_engine::create_organization::OrganizationDraft;
 use keyward_engine::create_token::{CreatedToken, TokenCeiling, TokenDraft};
 use keyward_engine::delete_key::Written;
 use keyward_engine::permit::{OwnedResource, Permit};
+use keyward_engine::sign_ins::Arrival;
 use keyward_engine::usage_notes::Counting;
 use keyward_engine::verify::VerifyQuestion;
 use keyward_engine::verify_token::VerifiedToken;
@@ -296,7 +297,7 @@ impl TestEngine {
     pub async fn sign_in(&self, value: &str) -> Result<VerifiedToken, ManagementCode> {
         let prefix = Prefix::management_token();
         let text = KeyText::parse(value, &prefix).expect("the test's token is well formed");
-        let verified = self.engine.verify_token(&text).await;
+        let verified = self.engine.verify_token(&text, &arrival()).await;
         verified.map_err(|refusal| refusal.code())
     }
 
@@ -405,6 +406,14 @@ pub fn context() -> Context {
         Actor::LocalAdministrator,
         "test-request".parse().expect("it is a request id"),
     )
+}
+
+/// How whoever signs in arrives in tests.
+pub fn arrival() -> Arrival {
+    Arrival {
+        request_id: context().request_id,
+        address: here(),
+    }
 }
 
 /// A draft without conditions.

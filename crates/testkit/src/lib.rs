@@ -14,6 +14,7 @@ pub mod command;
 pub mod deadline;
 pub mod engine;
 mod environment;
+pub mod export;
 pub mod forgery;
 pub mod postgres;
 pub mod python;

@@ -1,6 +1,6 @@
 use keyward_core::role::Role;
 use keyward_engine::EngineError;
-use keyward_testkit::engine::{Kind, TestEngine, context};
+use keyward_testkit::engine::{Kind, TestEngine, arrival, context};
 use keyward_testkit::on_both_databases;
 
 use crate::people::{by, first_owner, invite, is_conflict, is_forbidden, member, roles, trail};
@@ -133,8 +133,8 @@ async fn a_demotion_takes_invitations_back_that_could_not_be_made_any_more(kind:
         .change_role(&context(), &organization, &owner, Role::Admin)
         .await
         .unwrap();
-    let request = context().request_id;
-    let accept = |at: usize| test.engine.accept_invitation(&request, &made[at].secret);
+    let arrival = arrival();
+    let accept = |at: usize| test.engine.accept_invitation(&arrival, &made[at].secret);
     let refused = accept(0).await;
     assert!(matches!(refused, Err(EngineError::InvitationOver(_))));
     accept(1).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_demotion_takes_invitations_back_that_could_not_be_made_any_more(kind:
         .unwrap();
     assert!(matches!(accept(2).await, Err(EngineError::InvitationOver(_))));
     test.engine
-        .accept_invitation(&request, &foreign.secret)
+        .accept_invitation(&arrival, &foreign.secret)
         .await
         .unwrap();
 }

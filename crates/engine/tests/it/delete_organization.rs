@@ -11,7 +11,7 @@ use keyward_engine::datasets::NewDataset;
 use keyward_engine::delete_organization::RESTORABLE_MS;
 use keyward_engine::permit::OwnedResource;
 use keyward_engine::remove_member::KeysOfLeaver;
-use keyward_testkit::engine::{Kind, TestEngine, context};
+use keyward_testkit::engine::{Kind, TestEngine, arrival, context};
 use keyward_testkit::on_both_databases;
 
 use crate::people::{acting, by, first_owner, invite, is_conflict, is_forbidden, key_of, member, trail};
@@ -432,8 +432,7 @@ async fn members_of_a_deleted_organization_can_still_leave_it(kind: Kind) {
         .delete_organization(context(), organization.clone(), "org-1")
         .await
         .unwrap();
-    let request = context().request_id;
-    let refused = test.engine.accept_invitation(&request, &waiting.secret).await;
+    let refused = test.engine.accept_invitation(&arrival(), &waiting.secret).await;
     assert!(matches!(refused, Err(EngineError::InvitationOver(_))));
     test.engine
         .remove_member(

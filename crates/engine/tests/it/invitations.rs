@@ -3,7 +3,7 @@ use keyward_core::role::Role;
 use keyward_core::secret::Secret;
 use keyward_engine::EngineError;
 use keyward_engine::invitations::InvitationDraft;
-use keyward_testkit::engine::{Kind, TestEngine, context};
+use keyward_testkit::engine::{Kind, TestEngine, arrival, context};
 use keyward_testkit::on_both_databases;
 
 use crate::people::{by, first_owner, invite, is_conflict, is_forbidden, member, roles, trail};
@@ -28,10 +28,9 @@ async fn an_invitation_makes_one_person_a_member_once(kind: Kind) {
     )
     .await
     .unwrap();
-    let request = context().request_id;
     let accepted = test
         .engine
-        .accept_invitation(&request, &made.secret)
+        .accept_invitation(&arrival(), &made.secret)
         .await
         .unwrap();
     assert_eq!(accepted.organization.id, organization);
@@ -46,7 +45,7 @@ async fn an_invitation_makes_one_person_a_member_once(kind: Kind) {
         .unwrap();
     assert_eq!(shown, accepted.member);
     assert_eq!(
-        over(test.engine.accept_invitation(&request, &made.secret).await),
+        over(test.engine.accept_invitation(&arrival(), &made.secret).await),
         InvitationOver::Accepted
     );
     // The same person in another organization is the same person.
@@ -94,7 +93,7 @@ async fn a_link_that_is_used_twice_at_once_is_good_for_one(kind: Kind) {
         let accepting: Vec<_> = (0..6)
             .map(|_| {
                 let (engine, secret) = (test.engine.clone(), made.secret.clone());
-                tokio::spawn(async move { engine.accept_invitation(&context().request_id, &secret).await })
+                tokio::spawn(async move { engine.accept_invitation(&arrival(), &secret).await })
             })
             .collect();
         let mut accepted = 0;
@@ -112,7 +111,6 @@ async fn a_link_that_is_used_twice_at_once_is_good_for_one(kind: Kind) {
 async fn an_invitation_is_good_until_its_millisecond(kind: Kind) {
     let test = TestEngine::new(kind).await;
     let organization = test.organization("org-1").await;
-    let request = context().request_id;
     let made = invite(&test, &context(), &organization, ("a@x", Role::Member))
         .await
         .unwrap();
@@ -125,11 +123,11 @@ async fn an_invitation_is_good_until_its_millisecond(kind: Kind) {
     );
     test.clock.advance_ms(DEFAULT_LIFETIME_MS - 1);
     test.engine
-        .accept_invitation(&request, &made.secret)
+        .accept_invitation(&arrival(), &made.secret)
         .await
         .unwrap();
     test.clock.advance_ms(1);
-    let refused = test.engine.accept_invitation(&request, &late.secret).await;
+    let refused = test.engine.accept_invitation(&arrival(), &late.secret).await;
     assert_eq!(over(refused), InvitationOver::Expired);
     assert_eq!(roles(&test, &organization).await.len(), 2);
 
@@ -155,7 +153,6 @@ async fn an_invitation_is_good_until_its_millisecond(kind: Kind) {
 async fn a_later_invitation_replaces_and_one_that_is_taken_back_is_over(kind: Kind) {
     let test = TestEngine::new(kind).await;
     let organization = test.organization("org-1").await;
-    let request = context().request_id;
     let first = invite(&test, &context(), &organization, ("a@x", Role::Member))
         .await
         .unwrap();
@@ -166,7 +163,7 @@ async fn a_later_invitation_replaces_and_one_that_is_taken_back_is_over(kind: Ki
     let foreign = invite(&test, &context(), &elsewhere, ("a@x", Role::Member))
         .await
         .unwrap();
-    let refused = test.engine.accept_invitation(&request, &first.secret).await;
+    let refused = test.engine.accept_invitation(&arrival(), &first.secret).await;
     assert_eq!(over(refused), InvitationOver::Replaced);
     let revoke = |id: &_| {
         let id = Clone::clone(id);
@@ -177,7 +174,7 @@ async fn a_later_invitation_replaces_and_one_that_is_taken_back_is_over(kind: Ki
         let revoked = revoke(&second.invitation.id).await.unwrap();
         assert!(matches!(revoked.ended, Some((InvitationEnd::Revoked, _))));
     }
-    let refused = test.engine.accept_invitation(&request, &second.secret).await;
+    let refused = test.engine.accept_invitation(&arrival(), &second.secret).await;
     assert_eq!(over(refused), InvitationOver::Revoked);
     let unknown = revoke(&foreign.invitation.id).await;
     assert!(
@@ -185,7 +182,7 @@ async fn a_later_invitation_replaces_and_one_that_is_taken_back_is_over(kind: Ki
         "another organization's"
     );
     test.engine
-        .accept_invitation(&request, &foreign.secret)
+        .accept_invitation(&arrival(), &foreign.secret)
         .await
         .unwrap();
 
@@ -193,7 +190,7 @@ async fn a_later_invitation_replaces_and_one_that_is_taken_back_is_over(kind: Ki
         .await
         .unwrap();
     test.engine
-        .accept_invitation(&request, &third.secret)
+        .accept_invitation(&arrival(), &third.secret)
         .await
         .unwrap();
     assert!(
@@ -255,10 +252,7 @@ async fn what_is_no_secret_of_an_invitation_is_unknown_and_the_secret_is_kept_no
         &other,
     ] {
         let secret = Secret::new(bad.to_owned());
-        let refused = test
-            .engine
-            .accept_invitation(&context().request_id, &secret)
-            .await;
+        let refused = test.engine.accept_invitation(&arrival(), &secret).await;
         assert!(
             matches!(refused, Err(EngineError::NotFound("invitation"))),
             "{}",

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on ends, and its helpers are not marked as tests"
 )]
 
+mod audit;
 mod bulk;
 mod cache;
 mod change_role;
@@ -28,15 +29,18 @@ mod races;
 mod rates;
 mod remove_member;
 mod replace_key;
+mod replay_deletions;
 mod restore;
 mod right;
 mod rotate_key;
 mod rotate_keyring;
 mod show_usage;
+mod sign_ins;
 mod stop_keys;
 mod stop_organization;
 mod tampering;
 mod tend_keys;
 mod tokens;
+mod trail;
 mod usage;
 mod verify;

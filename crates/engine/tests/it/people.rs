@@ -9,7 +9,7 @@ use keyward_engine::EngineError;
 use keyward_engine::context::Context;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::invitations::{CreatedInvitation, InvitationDraft};
-use keyward_testkit::engine::{TestEngine, context, draft};
+use keyward_testkit::engine::{TestEngine, arrival, context, draft};
 
 pub(crate) fn acting(actor: Actor) -> Context {
     Context { actor, ..context() }
@@ -44,10 +44,7 @@ pub(crate) async fn member(
     let made = invite(test, &context(), organization, (email, role))
         .await
         .unwrap();
-    let accepted = test
-        .engine
-        .accept_invitation(&context().request_id, &made.secret)
-        .await;
+    let accepted = test.engine.accept_invitation(&arrival(), &made.secret).await;
     accepted.unwrap().member.person_id
 }
 

@@ -3,7 +3,7 @@ use keyward_core::role::Role;
 use keyward_core::state::{DeleteReason, KeyState};
 use keyward_engine::EngineError;
 use keyward_engine::remove_member::{KeysOfLeaver, MemberRemoved, Removal};
-use keyward_testkit::engine::{Kind, TestEngine, context};
+use keyward_testkit::engine::{Kind, TestEngine, arrival, context};
 use keyward_testkit::on_both_databases;
 
 use crate::people::{by, first_owner, invite, is_conflict, is_forbidden, key_of, member, roles, trail};
@@ -309,8 +309,7 @@ async fn invitations_of_somebody_removed_are_taken_back(kind: Kind) {
             .remove_member(context(), organization.clone(), leaver, None)
             .await,
     );
-    let request = context().request_id;
-    let refused = test.engine.accept_invitation(&request, &way_back.secret).await;
+    let refused = test.engine.accept_invitation(&arrival(), &way_back.secret).await;
     assert!(matches!(refused, Err(EngineError::InvitationOver(_))));
 }
 

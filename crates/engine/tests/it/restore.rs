@@ -128,10 +128,10 @@ async fn a_backup_of_another_keyring_is_refused(kind: Kind) {
     .await
     .unwrap();
     assert!(matches!(
-        bind_keyring(&store, &other).await,
+        bind_keyring(&store, &other, START).await,
         Err(StartError::OtherKeyring { .. })
     ));
-    bind_keyring(&store, &own).await.unwrap();
+    bind_keyring(&store, &own, START).await.unwrap();
 }
 
 async fn a_cut_backup_leaves_nothing(kind: Kind) {

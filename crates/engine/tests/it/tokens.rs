@@ -117,7 +117,15 @@ async fn a_deleted_token_is_refused_when_the_call_returned_and_stays_so(kind: Ki
     assert_eq!(shown.shown_state(START), "deleted");
     let chain = test.engine.store().list_audit("org-1", 0, 100).await.unwrap();
     let actions: Vec<&str> = chain.iter().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["organization.create", "token.create", "token.delete"]);
+    assert_eq!(
+        actions,
+        [
+            "organization.create",
+            "token.create",
+            "token.sign_in",
+            "token.delete"
+        ]
+    );
     assert!(chain.iter().all(|entry| entry.is_intact()));
     assert!(
         chain

@@ -60,7 +60,7 @@ async fn accept(site: &Site, info: &RequestInfo, body: Body) -> Result<Response,
         let _room = room_for_body(site).await?;
         read_acceptance(body::fields(body).await?)?
     };
-    let accepted = site.engine.accept_invitation(&info.id, &secret).await?;
+    let accepted = site.engine.accept_invitation(&info.arrival(), &secret).await?;
     let shown = AcceptedInvitationView {
         organization_id: accepted.organization.id.to_string(),
         organization_name: accepted.organization.name,

@@ -51,19 +51,22 @@ pub enum Tag {
     People,
     /// Management tokens, and who the caller is.
     Tokens,
+    /// The audit trail.
+    Audit,
     /// What only the local administrator does.
     Installation,
 }
 
 impl Tag {
     /// Every chapter, in the order of the description.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Keys,
         Self::Usage,
         Self::Verify,
         Self::Organizations,
         Self::People,
         Self::Tokens,
+        Self::Audit,
         Self::Installation,
     ];
 
@@ -76,6 +79,7 @@ impl Tag {
             Self::Organizations => "Organizations",
             Self::People => "People",
             Self::Tokens => "Management tokens",
+            Self::Audit => "Audit trail",
             Self::Installation => "Installation",
         }
     }
@@ -89,6 +93,7 @@ impl Tag {
             Self::Organizations => "The organizations of this installation and their settings.",
             Self::People => "Who belongs to an organization, and in which role.",
             Self::Tokens => "The tokens that this API is used with, and who a caller is.",
+            Self::Audit => "Who did what, as a chain that can be proved without this server.",
             Self::Installation => "What concerns no single organization. No token and no role reaches it.",
         }
     }
@@ -154,6 +159,8 @@ pub(super) struct Endpoint {
     pub(super) headers: Vec<HeaderParameter>,
     pub(super) body: Option<BodyShape>,
     pub(super) answer: Option<(StatusCode, Shape)>,
+    /// The form in which it answers.
+    pub(super) answer_form: &'static str,
     /// Problems beside those that every route of its kind can answer.
     pub(super) refusals: Vec<u16>,
     pub(super) is_throttled: bool,
@@ -185,6 +192,7 @@ impl Endpoint {
             headers: Vec::new(),
             body: None,
             answer: None,
+            answer_form: "application/json",
             refusals: Vec::new(),
             is_throttled: true,
             is_exported: false,
@@ -287,6 +295,12 @@ impl Endpoint {
     /// What it answers where all is well.
     pub(super) fn answers<T: ToSchema>(mut self, status: StatusCode) -> Self {
         self.answer = Some((status, Shape::of::<T>()));
+        self
+    }
+
+    /// Answers in another form than JSON.
+    pub(super) fn in_form(mut self, content_type: &'static str) -> Self {
+        self.answer_form = content_type;
         self
     }
 

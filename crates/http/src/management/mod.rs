@@ -7,6 +7,7 @@
 //! is ever sent.
 
 mod acceptance;
+mod audit;
 pub mod endpoint;
 mod export;
 mod invitations;
@@ -247,6 +248,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = invitations::add(routes);
     let routes = tokens::add(routes);
     let routes = me::add(routes);
+    let routes = audit::add(routes);
     let routes = keyring::add(routes);
     let routes = restore::add(routes);
     status::add(routes)
@@ -292,7 +294,7 @@ async fn serve(management: SharedManagement, door: Door, request: Request, route
     let mut standing = None;
     let outcome = async {
         let path = path_params(&mut parts, "the path is not UTF-8").await?;
-        let principal = sign_in(&site, door, &parts, &path, &mut who).await?;
+        let principal = sign_in(&site, door, (&parts, &info), &path, &mut who).await?;
         who = principal.who();
         let member = match &principal {
             Principal::Person(membership) => Some(membership.clone()),

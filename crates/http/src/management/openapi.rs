@@ -227,7 +227,7 @@ fn responses(endpoint: &Endpoint) -> ResponsesBuilder {
                     let content = ContentBuilder::new().schema(Some(shape.reference())).build();
                     let response = ResponseBuilder::new()
                         .description(if status == 201 { "Made." } else { "Done." })
-                        .content("application/json", content);
+                        .content(endpoint.answer_form, content);
                     if endpoint.is_exported {
                         let text = || ContentBuilder::new().schema(Some(String::schema())).build();
                         response

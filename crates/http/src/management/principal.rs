@@ -15,6 +15,7 @@ use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::record::Actor;
 use keyward_core::refusal::Refusal;
 use keyward_core::role::Role;
+use keyward_engine::context::Context;
 use keyward_engine::create_token::TokenCeiling;
 use keyward_engine::verify_token::VerifiedToken;
 use keyward_store::members::Membership;
@@ -23,7 +24,7 @@ use super::Door;
 use super::endpoint::Demand;
 use crate::credentials::refuse_key_in_query;
 use crate::problem::Problem;
-use crate::request::Who;
+use crate::request::{RequestInfo, Who};
 use crate::routes::find;
 use crate::site::Site;
 
@@ -175,24 +176,33 @@ fn lacking(principal: &Principal, right: ManagementRight) -> Problem {
 pub(super) async fn sign_in(
     site: &Site,
     door: Door,
-    parts: &Parts,
+    (parts, info): (&Parts, &RequestInfo),
     path: &[(String, String)],
     who: &mut Who,
 ) -> Result<Principal, Problem> {
     match door {
-        Door::Network => by_token(site, parts, who).await.map(Principal::Token),
+        Door::Network => by_token(site, (parts, info), who).await.map(Principal::Token),
         Door::Socket => {
             refuse_key_in_query(site, parts)?;
             // Whoever can open the socket has passed the data folder's and the socket's file modes.
             match one_value(parts, &ACT_AS)? {
                 None => Ok(Principal::LocalAdministrator),
-                Some(person) => acting_as(site, parts, path, person).await.map(Principal::Person),
+                Some(person) => {
+                    let membership = acting_as(site, parts, path, person).await?;
+                    let context = Context::new(Actor::LocalAdministrator, info.id.clone());
+                    site.engine.begin_acting_as(&context, &membership).await?;
+                    Ok(Principal::Person(membership))
+                }
             }
         }
     }
 }
 
-async fn by_token(site: &Site, parts: &Parts, who: &mut Who) -> Result<VerifiedToken, Problem> {
+async fn by_token(
+    site: &Site,
+    (parts, info): (&Parts, &RequestInfo),
+    who: &mut Who,
+) -> Result<VerifiedToken, Problem> {
     if parts.headers.contains_key(ACT_AS) {
         let why = "The header Keyward-Act-As is believed on the socket in the data folder alone; send a management token.";
         return Err(ManagementRefusal::ActingNotAccepted(why).into());
@@ -218,7 +228,7 @@ async fn by_token(site: &Site, parts: &Parts, who: &mut Who) -> Result<VerifiedT
     let text = String::from_utf8_lossy(sent);
     let text =
         KeyText::parse(&text, &token_prefix).map_err(|defect| counted(malformed(defect, &text, prefix)))?;
-    let verified = site.engine.verify_token(&text).await;
+    let verified = site.engine.verify_token(&text, &info.arrival()).await;
     verified.map_err(|refusal| {
         if matches!(
             refusal,

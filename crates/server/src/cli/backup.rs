@@ -1,7 +1,8 @@
 //! `keyward backup` and `keyward restore`: the database as a file, and back.
 //!
 //! A backup is taken from one snapshot, whether a server runs or not. It opens nothing by itself: the keyring is kept
-//! apart. A restore brings the past back, so every key that was alive is held until the operator lets go of it.
+//! apart. A restore brings the past back, so every key that was alive is held until the operator lets go of it. What ended
+//! after the backup was made can be ended again from an export of the audit trail ([`super::deletions`]).
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use http::Method;
 use keyward_core::record::Actor;
+use keyward_core::time::Timestamp;
 use keyward_engine::context::Context;
 use keyward_engine::restore::{OldState, Restored};
 use keyward_http::management::restore::ReleasedView;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
 
 use super::Surroundings;
 use super::client::Client;
+use super::deletions;
 use super::keyring::open_existing;
 use super::output;
 use crate::clock;
@@ -38,12 +41,16 @@ pub(super) struct Backup {
 /// `keyward restore`.
 #[derive(Args, Debug)]
 pub(super) struct Restore {
-    /// The backup [default: none, to let go of the keys that an earlier restore left held]
-    #[arg(required_unless_present = "accept_old_state")]
+    /// The backup [default: none, to go on with the database that an earlier restore left]
+    #[arg(required_unless_present_any = ["accept_old_state", "deletions_from"])]
     file: Option<PathBuf>,
-    /// Let every key go that was alive in the backup, also those that were deleted after it was made
+    /// Let every key go that was alive in the backup; with --deletions-from only those that did not end later
     #[arg(long)]
     accept_old_state: bool,
+    /// End again what ended after the backup was made, by an export of an organization's audit trail that goes on from it
+    /// (keys, superseded secrets, management tokens, members, invitations, the organization); once for each organization
+    #[arg(long, value_name = "EXPORT")]
+    deletions_from: Vec<PathBuf>,
 }
 
 pub(super) async fn back_up(surroundings: &Surroundings, command: &Backup) -> Result<()> {
@@ -124,14 +131,110 @@ async fn write_part(store: &Store, keyring: &str, unfinished: &Path) -> Result<u
 }
 
 pub(super) async fn restore(surroundings: &Surroundings, command: &Restore) -> Result<()> {
-    match &command.file {
-        Some(file) => load(surroundings, file, command.accept_old_state).await,
-        None => release(surroundings).await,
+    let (place, exports) = (&surroundings.place, &command.deletions_from);
+    let loaded = match &command.file {
+        None => None,
+        Some(file) => {
+            // What ended later must not live for a moment: it is let go of after the replay.
+            let accepts_now = command.accept_old_state && exports.is_empty();
+            let old_state = if accepts_now {
+                OldState::Accept
+            } else {
+                OldState::Hold
+            };
+            Some(load(place, file, exports, old_state).await?)
+        }
+    };
+    if exports.is_empty() {
+        return match loaded {
+            Some(loaded) => loaded.show(surroundings),
+            None => release(surroundings).await,
+        };
+    }
+    let replayed = deletions::replay(place, exports, command.accept_old_state).await;
+    let replayed = match &loaded {
+        None => replayed?,
+        Some(_) => replayed.context(
+            "the backup was restored and its keys are held, but what ended later was not ended again; run `keyward restore \
+             --deletions-from` for it before you let go of any key",
+        )?,
+    };
+    if surroundings.is_json {
+        let mut shown = replayed.json();
+        if let (Some(loaded), Some(shown)) = (&loaded, shown.as_object_mut()) {
+            shown.extend(loaded.json().as_object().cloned().unwrap_or_default());
+        }
+        output::json(&shown)?;
+    } else {
+        if let Some(loaded) = &loaded {
+            loaded.show_data();
+        }
+        replayed.show();
+        if let (Some(loaded), None) = (&loaded, replayed.released) {
+            loaded.show_notes(true);
+        }
+    }
+    replayed.outcome()
+}
+
+/// A backup that was restored.
+struct Loaded {
+    restored: Restored,
+    made_at: Timestamp,
+}
+
+impl Loaded {
+    fn json(&self) -> serde_json::Value {
+        let restored = self.restored;
+        json!({"rows": restored.rows, "held": restored.held, "ended_tokens": restored.ended_tokens})
+    }
+
+    fn show(&self, surroundings: &Surroundings) -> Result<()> {
+        if surroundings.is_json {
+            return output::json(&self.json());
+        }
+        self.show_data();
+        self.show_notes(false);
+        Ok(())
+    }
+
+    fn show_data(&self) {
+        let restored = self.restored;
+        output::data(&format!("{} rows, {} keys held\n", restored.rows, restored.held));
+    }
+
+    fn show_notes(&self, is_replayed: bool) {
+        let restored = self.restored;
+        if restored.ended_tokens > 0 {
+            output::note(&format!(
+                "{} management tokens were alive in the backup, and are ended: make others with `keyward tokens create`.",
+                restored.ended_tokens
+            ));
+        }
+        if restored.held == 0 {
+            return;
+        }
+        if is_replayed {
+            output::note(
+                "The keys that the exports say nothing of are held still and answer `key_paused`: start the server and resume \
+                 them one by one (`keyward keys resume ID`), or let all of them go with `keyward restore --accept-old-state`. \
+                 What ended after the exports were made is not known here.",
+            );
+            return;
+        }
+        output::note(&format!(
+            "A backup is the past: keys that were deleted after {} would be alive again. So {} keys are held and answer \
+             `key_paused`.\nIf you have an export of the audit trail that is newer than the backup, end what it says has ended: \
+             `keyward restore --deletions-from EXPORT`, before the server is started.\nThen start the server, delete what must \
+             not come back (`keyward keys delete ID`) and resume the others one by one (`keyward keys resume ID`), or let all \
+             of them go with `keyward restore --accept-old-state`.",
+            keyward_api::moment::write(self.made_at),
+            restored.held
+        ));
     }
 }
 
-async fn load(surroundings: &Surroundings, file: &Path, accepts: bool) -> Result<()> {
-    let place = &surroundings.place;
+async fn load(place: &Place, file: &Path, exports: &[PathBuf], old_state: OldState) -> Result<Loaded> {
     let header = {
         let mut input = open(file).await?;
         backup::check(&mut input)
@@ -150,9 +253,9 @@ async fn load(surroundings: &Surroundings, file: &Path, accepts: bool) -> Result
             keyring_file.path().display()
         );
     };
+    deletions::check(&keyring, exports).await?;
     refuse_filled(place).await?;
     let store = open_store(place).await?;
-    let old_state = if accepts { OldState::Accept } else { OldState::Hold };
     let context = Context::new(Actor::LocalAdministrator, new_request_id());
     let outcome: Result<Restored> = async {
         store.migrate().await.context("could not prepare the database")?;
@@ -165,30 +268,10 @@ async fn load(surroundings: &Surroundings, file: &Path, accepts: bool) -> Result
     }
     .await;
     store.close().await;
-    let restored = outcome?;
-    if surroundings.is_json {
-        let shown =
-            json!({"rows": restored.rows, "held": restored.held, "ended_tokens": restored.ended_tokens});
-        return output::json(&shown);
-    }
-    output::data(&format!("{} rows, {} keys held\n", restored.rows, restored.held));
-    if restored.ended_tokens > 0 {
-        output::note(&format!(
-            "{} management tokens were alive in the backup, and are ended: make others with `keyward tokens create`.",
-            restored.ended_tokens
-        ));
-    }
-    if restored.held > 0 {
-        output::note(&format!(
-            "A backup is the past: keys that were deleted after {} would be alive again. So {} keys are held and answer \
-             `key_paused`.\nStart the server, then delete what must not come back (`keyward keys delete ID`) and resume \
-             the others one by one (`keyward keys resume ID`), or let all of them go with `keyward restore \
-             --accept-old-state`.",
-            keyward_api::moment::write(keyward_core::time::Timestamp::from_unix_ms(header.created_at_ms)),
-            restored.held
-        ));
-    }
-    Ok(())
+    Ok(Loaded {
+        restored: outcome?,
+        made_at: Timestamp::from_unix_ms(header.created_at_ms),
+    })
 }
 
 /// Before anything is made: a database with something in it is left alone.
@@ -213,7 +296,7 @@ async fn refuse_filled(place: &Place) -> Result<()> {
     Ok(())
 }
 
-async fn open(file: &Path) -> Result<BufReader<tokio::fs::File>> {
+pub(super) async fn open(file: &Path) -> Result<BufReader<tokio::fs::File>> {
     let opened = tokio::fs::File::open(file)
         .await
         .with_context(|| format!("could not read `{}`", file.display()))?;

@@ -6,6 +6,7 @@
 
 mod backup;
 mod client;
+mod deletions;
 mod doctor;
 mod explain;
 mod invitations;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use keyward_store::Database;
+use keyward_testkit::export::export_of;
 use keyward_testkit::server::{Installation, KeywardProcess};
 
 use crate::PROGRAM;
@@ -118,7 +120,141 @@ fn every_key_is_held_until_it_is_let_go(prepared: Prepared) {
     );
 }
 
-on_both!(every_key_is_held_until_it_is_let_go);
+fn database_of(prepared: &Prepared) -> Database {
+    prepared.database.as_ref().map_or_else(
+        || Database::Sqlite(prepared.installation.data_folder().join("keyward.db")),
+        |database| Database::Postgres(database.url.clone()),
+    )
+}
+
+fn what_ended_later_does_not_come_back(prepared: Prepared) {
+    let is_postgres = prepared.database.is_some();
+    let source = database_of(&prepared);
+    let Prepared {
+        installation,
+        database: _database,
+    } = prepared;
+    let mut keyward = KeywardProcess::serve(installation);
+    let address = keyward.ready_address();
+    succeed(&keyward.cli(&["org", "create", "--name", "Acme", "--id", "org-1"]));
+    let (_, first) = create_key(&keyward, "First");
+    let (second_id, second) = create_key(&keyward, "Second");
+    let (third_id, third) = create_key(&keyward, "Third");
+    let kept = Kept::new();
+    let file = kept.path("backup");
+    succeed(&keyward.cli(&["backup", &file]));
+
+    // Afterwards one is deleted, one rotated, and one made and deleted.
+    succeed(&keyward.cli(&["keys", "delete", &second_id, "--yes", "--reason", "compromised"]));
+    succeed(&keyward.cli(&["keys", "rotate", &third_id, "--mode", "immediate", "--yes"]));
+    let (fourth_id, _) = create_key(&keyward, "Fourth");
+    succeed(&keyward.cli(&["keys", "delete", &fourth_id, "--yes"]));
+    assert_eq!(outcome(&address, &third), "key_superseded");
+    let folder = keyward.installation().data_folder().to_owned();
+    let keyring_text = fs::read_to_string(folder.join("keyring.json")).expect("the keyring is there");
+    let whole = export_of(&source, &keyring_text, "org-1");
+    let export = kept.path("export.jsonl");
+    fs::write(&export, &whole).expect("it can be written");
+    let changed = kept.path("changed.jsonl");
+    fs::write(&changed, whole.replace("compromised", "removed")).expect("it can be written");
+
+    let target = if is_postgres { sqlite() } else { postgres() };
+    let target_place = database_of(&target);
+    let Prepared {
+        installation: target,
+        database: _target_database,
+    } = target;
+    give_keyring(&folder, &target);
+    let with_changed = target.cli(&[
+        "restore",
+        &file,
+        "--deletions-from",
+        &changed,
+        "--accept-old-state",
+    ]);
+    says(
+        &refused(&with_changed, 1),
+        &["changed.jsonl", "nothing was changed", "not as it was written"],
+    );
+    if let Database::Sqlite(path) = &target_place {
+        assert!(!path.exists(), "an export is judged before anything is restored");
+    }
+    // In two steps: the restore says what can be done, and so does `doctor`.
+    let restored = target.cli(&["restore", &file]);
+    succeed(&restored);
+    says(
+        &String::from_utf8_lossy(&restored.stderr),
+        &["--deletions-from EXPORT"],
+    );
+    says(
+        &succeed(&target.cli(&["doctor"])),
+        &["keys are held", "--deletions-from EXPORT"],
+    );
+    says(
+        &refused(&target.cli(&["restore", "--deletions-from", &changed]), 1),
+        &["nothing was changed"],
+    );
+    let done = target.cli_json(&["restore", "--deletions-from", &export, "--accept-old-state"]);
+    let counts = ["replayed", "already_so", "not_found", "refused", "released"];
+    let counted = |done: &serde_json::Value| counts.map(|name| done[name].as_u64());
+    // The first key is let go of, and the third, which has no secret left.
+    assert_eq!(counted(&done), [2, 0, 1, 0, 2].map(Some), "{done}");
+    assert_eq!(done["deletions"][0]["id"], second_id);
+    assert_eq!(done["deletions"][0]["outcome"], "replayed");
+    let again = target.cli_json(&["restore", "--deletions-from", &export]);
+    assert_eq!(counted(&again)[..3], [0, 2, 1].map(Some), "{again}");
+    says(
+        &succeed(&target.cli(&["restore", "--deletions-from", &export])),
+        &["OUTCOME", "already so", "not found", &second_id],
+    );
+
+    let mut served = KeywardProcess::serve(target);
+    let address = served.ready_address();
+    says(
+        &refused(&served.cli(&["restore", "--deletions-from", &export]), 1),
+        &["stop it first"],
+    );
+    succeed(&served.cli(&["restore", "--accept-old-state"]));
+    for (key, expected) in [
+        (&first, "204"),
+        (&second, "key_deleted"),
+        (&third, "key_superseded"),
+    ] {
+        assert_eq!(outcome(&address, key), expected);
+    }
+    assert_eq!(
+        served.cli_json(&["keys", "show", &second_id])["state_reason"],
+        "compromised"
+    );
+
+    // In one step, into a folder of its own: the same keys live and the same ones do not.
+    let target = Installation::new(PROGRAM);
+    give_keyring(&folder, &target);
+    let one_step = [
+        "restore",
+        &file,
+        "--deletions-from",
+        &export,
+        "--accept-old-state",
+    ];
+    let done = target.cli_json(&one_step);
+    assert_eq!(counted(&done), [2, 0, 1, 0, 2].map(Some), "{done}");
+    assert_eq!(done["held"], 3);
+    let mut served = KeywardProcess::serve(target);
+    let address = served.ready_address();
+    for (key, expected) in [
+        (&first, "204"),
+        (&second, "key_deleted"),
+        (&third, "key_superseded"),
+    ] {
+        assert_eq!(outcome(&address, key), expected);
+    }
+}
+
+on_both!(
+    every_key_is_held_until_it_is_let_go,
+    what_ended_later_does_not_come_back
+);
 
 #[test]
 fn an_operator_who_accepts_the_old_state_gets_it_whole() {

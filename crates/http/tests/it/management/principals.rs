@@ -199,7 +199,16 @@ async fn a_member_in_whose_place_the_administrator_acts_has_their_role_and_their
     assert_eq!(deleted.status, 200);
     let chain = app.test.engine.store().list_audit("org-1", 0, 10).await.unwrap();
     let actors: Vec<&str> = chain.iter().map(|entry| entry.actor.as_str()).collect();
-    assert_eq!(actors, ["local_administrator", "person/ada", "person/ada"]);
+    assert_eq!(
+        actors,
+        [
+            "local_administrator",
+            "local_administrator",
+            "person/ada",
+            "person/ada"
+        ],
+        "who made the organization, who acts as Ada and is told once, and what was done in her name"
+    );
 
     let me = ada
         .with("keyward-organization", "org-1")
