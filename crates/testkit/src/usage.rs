@@ -130,7 +130,8 @@ impl UsageLoad {
         let index = loop {
             let index = (draws.part().powi(6) * self.keys.len() as f64) as usize;
             let is_silent = index % NEVER_USED == NEVER_USED - 1;
-            if !is_silent && !(is_late && is_abandoned(index)) {
+            let is_over = is_late && is_abandoned(index);
+            if !(is_silent || is_over) {
                 break index.min(self.keys.len() - 1);
             }
         };
