@@ -10,11 +10,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, ValueEnum};
 use ipnet::IpNet;
+use keyward_core::time::{DurationRefused, parse_duration_ms};
 use keyward_store::Database;
 
 use crate::data_folder::DataFolder;
@@ -127,6 +129,20 @@ pub(crate) struct ServeSettings {
         default_value_t = 1_000_000
     )]
     pub(crate) cache_keys: usize,
+
+    /// How often a checkpoint of each audit trail that grew is signed: `15m`, `1h`
+    #[arg(
+        long,
+        env = "KEYWARD_AUDIT_CHECKPOINT_EVERY",
+        value_name = "DURATION",
+        value_parser = parse_interval,
+        default_value = "1h"
+    )]
+    pub(crate) audit_checkpoint_every: Duration,
+
+    /// A file that each checkpoint is appended to; keep it where whoever can write the database can't [default: none]
+    #[arg(long, env = "KEYWARD_AUDIT_CHECKPOINT_FILE", value_name = "FILE")]
+    pub(crate) audit_checkpoint_file: Option<PathBuf>,
 
     /// What is logged: a level, or directives such as `info,keyward_http=debug`
     #[arg(long, env = "KEYWARD_LOG", value_name = "FILTER", default_value = "info")]
@@ -271,6 +287,12 @@ fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
 }
 
+fn parse_interval(text: &str) -> Result<Duration, DurationRefused> {
+    let ms = parse_duration_ms(text)?;
+    // A parsed duration is above zero.
+    Ok(Duration::from_millis(ms.unsigned_abs()))
+}
+
 fn parse_network(text: &str) -> Result<IpNet, &'static str> {
     let text = text.trim();
     let network = text
@@ -280,7 +302,9 @@ fn parse_network(text: &str) -> Result<IpNet, &'static str> {
 }
 
 /// The names under which settings may stand in the file: every one but those that say where the file is.
-const IN_FILE: [&str; 9] = [
+const IN_FILE: [&str; 11] = [
+    "audit_checkpoint_every",
+    "audit_checkpoint_file",
     "database_url",
     "keyring_file",
     "listen",

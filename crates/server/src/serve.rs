@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint_file::CheckpointFile;
 use crate::clock::{self, SystemClock};
 use crate::configuration::{DatabaseChoice, Place, ServeSettings};
 use crate::data_folder::{DataFolder, Lock, write_private};
@@ -86,6 +87,23 @@ fn tend(engine: &Engine) {
     }));
 }
 
+/// Begins to sign checkpoints of the audit trail; ends as [`tend`] does.
+fn keep_checkpoints(engine: &Engine, settings: &ServeSettings) -> Result<()> {
+    if let Some(path) = &settings.audit_checkpoint_file {
+        let file = CheckpointFile::at(path).with_context(|| {
+            format!(
+                "could not write to `{}`, where --audit-checkpoint-file keeps checkpoints of the audit trail",
+                path.display()
+            )
+        })?;
+        engine.keep_checkpoints_in(Arc::new(file));
+    }
+    let (engine, every) = (engine.clone(), settings.audit_checkpoint_every);
+    let signing = engine.clone();
+    drop(engine.run_to_its_end(async move { signing.checkpoint_audit_until_stopped(every).await }));
+    Ok(())
+}
+
 /// The engine of an installation on which no server runs, for a command that does a server's work; with its lock.
 pub(crate) async fn open_engine_alone(place: &Place) -> Result<(Lock, Engine, KeyringFile)> {
     let folder = place.folder();
@@ -140,6 +158,7 @@ impl Server {
             .context("could not start the metrics")?;
         let (engine, keyring_file) = open_engine(place, settings.cache_keys).await?;
         tend(&engine);
+        keep_checkpoints(&engine, settings)?;
         let started = Self::listen(
             (folder, lock, signals),
             settings,

@@ -231,6 +231,53 @@ impl Client {
         Ok(self)
     }
 
+    /// Writes what is at `path` to `out` as it comes, however long it is.
+    ///
+    /// # Errors
+    /// [`Refused`] with what the server says; what was written is not whole after any other.
+    pub(crate) async fn download(self, path: &str, out: &mut (impl std::io::Write + ?Sized)) -> Result<()> {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(self.stream))
+            .await
+            .context("the server does not speak as expected")?;
+        let connection = tokio::spawn(connection);
+        let mut request = Request::builder()
+            .uri(path)
+            .header(http::header::HOST, self.host)
+            .body(Full::new(Bytes::new()))
+            .context("could not make the request")?;
+        request.headers_mut().extend(self.headers);
+        let in_time = NoAnswer("the server did not answer in time");
+        let sent = tokio::time::timeout(ANSWER_PATIENCE, sender.send_request(request)).await;
+        let response = sent
+            .context(in_time)?
+            .context(NoAnswer("the server did not answer"))?;
+        let status = response.status();
+        let mut body = response.into_body();
+        let mut refused = Vec::new();
+        loop {
+            // For each part, not for the whole, which may be long.
+            let part = tokio::time::timeout(ANSWER_PATIENCE, body.frame()).await;
+            let Some(part) = part.context("the server stopped answering")? else {
+                break;
+            };
+            let part = part.context("the server's answer was cut off; its log tells why")?;
+            let bytes = part.into_data().unwrap_or_default();
+            if status.is_success() {
+                out.write_all(&bytes)
+                    .context("could not write what the server sent")?;
+            } else {
+                refused.extend_from_slice(&bytes);
+            }
+        }
+        connection.abort();
+        if status.is_success() {
+            return out.flush().context("could not write what the server sent");
+        }
+        let problem: ProblemDocument = serde_json::from_slice(&refused)
+            .with_context(|| format!("the server answered {status} without saying why; is it Keyward?"))?;
+        Err(Refused(problem).into())
+    }
+
     /// Sends one request and reads its answer.
     ///
     /// # Errors

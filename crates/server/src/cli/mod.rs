@@ -2,8 +2,10 @@
 //!
 //! On standard output is data, and with `--json` nothing but one JSON value; everything for people beside it is on standard
 //! error. Exit codes: 0 done; 1 refused or failed, or not all of it was done; 2 wrong usage; 3 no server runs on the data
-//! folder, or answers at the address; 4 `explain --exit-code`, and the key could not.
+//! folder, or answers at the address; 4 `explain --exit-code`, and the key could not; 5 `audit verify` or `audit check`, and
+//! the trail is not as it was written.
 
+mod audit;
 mod backup;
 mod client;
 mod deletions;
@@ -44,7 +46,8 @@ use client::Target;
 )]
 #[command(
     after_help = "Exit codes: 0 done, 1 refused or failed, or not all of it was done, 2 wrong usage, 3 no server runs on the data \
-                  folder or answers at the address, 4 explain --exit-code, and the key could not."
+                  folder or answers at the address, 4 explain --exit-code, and the key could not, 5 audit verify or check, and the trail \
+                  is not as it was written."
 )]
 struct CommandLine {
     #[command(flatten)]
@@ -86,6 +89,9 @@ enum Command {
     /// Create, list, show and delete management tokens, with which others use this API over the network
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    /// List, export, check and verify the audit trail, sign checkpoints, erase personal values
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Make, show, check and rotate the keyring
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
@@ -232,6 +238,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Members(command) => done(runtime()?.block_on(members::run(surroundings, command))),
         Command::Invitations(command) => done(runtime()?.block_on(invitations::run(surroundings, command))),
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
+        Command::Audit(command) => runtime()?.block_on(audit::run(surroundings, command)),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),
         Command::Backup(command) => done(runtime()?.block_on(backup::back_up(surroundings, &command))),
         Command::Restore(command) => done(runtime()?.block_on(backup::restore(surroundings, &command))),

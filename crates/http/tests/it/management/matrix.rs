@@ -58,6 +58,19 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/organizations/{organization}/tokens/{token}", "tokens:read"),
     ("POST", "/v1/organizations/{organization}/tokens/{token}/delete", "tokens:write"),
     ("GET", "/v1/me", "-"),
+    ("GET", "/v1/organizations/{organization}/audit", "audit:read"),
+    ("GET", "/v1/organizations/{organization}/audit/export", "audit:read"),
+    ("GET", "/v1/organizations/{organization}/audit/checkpoints", "audit:read"),
+    ("POST", "/v1/organizations/{organization}/audit/checkpoints", "audit:read"),
+    ("POST", "/v1/organizations/{organization}/audit/check", "audit:read"),
+    ("POST", "/v1/organizations/{organization}/audit/erase", "audit:erase"),
+    ("GET", "/v1/audit", "installation"),
+    ("GET", "/v1/audit/export", "installation"),
+    ("GET", "/v1/audit/checkpoints", "installation"),
+    ("POST", "/v1/audit/checkpoints", "installation"),
+    ("POST", "/v1/audit/check", "installation"),
+    ("POST", "/v1/audit/erase", "installation"),
+    ("GET", "/v1/audit/public-keys", "-"),
     ("POST", "/v1/keyring/rotate", "installation"),
     ("POST", "/v1/restore/accept-old-state", "installation"),
     ("GET", "/v1/status", "installation"),
@@ -168,14 +181,14 @@ async fn callers(app: &TestApp) -> Vec<Asking> {
         app.manager(&theirs),
         holds_all("org-2"),
     );
-    let with_deletion: Vec<&str> = RIGHTS_OF_TOKENS
+    let of_owners: Vec<&str> = RIGHTS_OF_TOKENS
         .into_iter()
-        .chain(["organization:delete"])
+        .chain(["organization:delete", "audit:erase"])
         .collect();
     for (role, rights, comes_as) in [
         ("member", vec!["organization:read"], As::Member),
         ("admin", RIGHTS_OF_TOKENS.to_vec(), As::Manager),
-        ("owner", with_deletion.clone(), As::Manager),
+        ("owner", of_owners.clone(), As::Manager),
     ] {
         let person = format!("p-{role}");
         member(app, &person, role).await;
@@ -190,7 +203,7 @@ async fn callers(app: &TestApp) -> Vec<Asking> {
     add(
         "the owner of another organization",
         their_owner,
-        Standing::Holds(with_deletion, "org-2", As::Manager),
+        Standing::Holds(of_owners, "org-2", As::Manager),
     );
     let unknown = acting(app, "p-nobody").with("keyward-organization", "org-1");
     add(

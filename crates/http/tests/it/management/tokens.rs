@@ -43,7 +43,13 @@ async fn a_token_makes_one_within_its_own_bounds() {
         (made.status, &made.json()["created_by"]),
         (201, &json!(format!("token/{}", maker.token.record.id)))
     );
-    for right in ["installation", "organization:delete", "*", "KEYS:READ"] {
+    for right in [
+        "installation",
+        "organization:delete",
+        "audit:erase",
+        "*",
+        "KEYS:READ",
+    ] {
         let refused = app
             .admin()
             .post(TOKENS, &json!({"name": "A", "rights": [right]}))
