@@ -5,19 +5,7 @@ use keyward_core::checkpoint::AuditSigner;
 use keyward_core::hex::Hex;
 use keyward_core::keyring::Keyring;
 use keyward_core::time::Timestamp;
-use keyward_store::{Database, Store};
-
-/// As [`export`], for tests that run the real program: from its database, with the text of its keyring file.
-pub fn export_of(database: &Database, keyring_text: &str, chain: &str) -> String {
-    let keyring = Keyring::from_text(keyring_text).expect("the installation's keyring is one");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime starts").block_on(async {
-        let store = Store::open(database).await.expect("the test's database opens");
-        let text = export(&store, &keyring, chain, 1).await;
-        store.close().await;
-        text
-    })
-}
+use keyward_store::Store;
 
 /// The lines of a chain from an entry on, signed by the keyring.
 pub async fn export(store: &Store, keyring: &Keyring, chain: &str, from_sequence: i64) -> String {

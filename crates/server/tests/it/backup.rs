@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyward_store::Database;
-use keyward_testkit::export::export_of;
 use keyward_testkit::server::{Installation, KeywardProcess};
 
 use crate::PROGRAM;
@@ -129,7 +128,6 @@ fn database_of(prepared: &Prepared) -> Database {
 
 fn what_ended_later_does_not_come_back(prepared: Prepared) {
     let is_postgres = prepared.database.is_some();
-    let source = database_of(&prepared);
     let Prepared {
         installation,
         database: _database,
@@ -151,10 +149,9 @@ fn what_ended_later_does_not_come_back(prepared: Prepared) {
     succeed(&keyward.cli(&["keys", "delete", &fourth_id, "--yes"]));
     assert_eq!(outcome(&address, &third), "key_superseded");
     let folder = keyward.installation().data_folder().to_owned();
-    let keyring_text = fs::read_to_string(folder.join("keyring.json")).expect("the keyring is there");
-    let whole = export_of(&source, &keyring_text, "org-1");
     let export = kept.path("export.jsonl");
-    fs::write(&export, &whole).expect("it can be written");
+    succeed(&keyward.cli(&["audit", "export", "--output", &export]));
+    let whole = fs::read_to_string(&export).expect("the export is there");
     let changed = kept.path("changed.jsonl");
     fs::write(&changed, whole.replace("compromised", "removed")).expect("it can be written");
 
