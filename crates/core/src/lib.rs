@@ -8,6 +8,7 @@ pub mod access;
 pub mod address;
 pub mod audit;
 pub mod audit_export;
+pub mod audit_finding;
 pub mod audit_verify;
 mod canonical;
 pub mod chain_check;
