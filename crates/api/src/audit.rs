@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use keyward_core::audit::Personal;
 use keyward_core::audit_export::EntryLine;
-use keyward_core::chain_check::{ChainSummary, Finding, Findings};
+use keyward_core::audit_finding::{Finding, Findings};
+use keyward_core::chain_check::ChainSummary;
 use keyward_core::checkpoint::{PublishedKey, SignedCheckpoint};
 use keyward_core::field::FieldProblem;
 use keyward_core::time::Timestamp;

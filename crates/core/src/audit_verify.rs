@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::audit::CHAIN_START;
 use crate::audit_export::{End, ExportSum, Header, Line};
-use crate::chain_check::{Belief, ChainCheck, ChainSummary, Finding, Findings};
+use crate::audit_finding::{Finding, Findings};
+use crate::chain_check::{Belief, ChainCheck, ChainSummary};
 use crate::checkpoint::{AuditPublicKey, SignedCheckpoint, believed_keys};
 
 /// What the reader of an export can go by besides the file.

@@ -9,6 +9,7 @@ pub mod address;
 pub mod advice;
 pub mod audit;
 pub mod audit_export;
+pub mod audit_finding;
 pub mod audit_verify;
 mod canonical;
 pub mod chain_check;

@@ -6,7 +6,8 @@
 //! (`keyward audit verify`).
 
 use keyward_core::audit::CHAIN_START;
-use keyward_core::chain_check::{Belief, ChainCheck, ChainSummary, Finding, Findings};
+use keyward_core::audit_finding::{Finding, Findings};
+use keyward_core::chain_check::{Belief, ChainCheck, ChainSummary};
 use keyward_core::checkpoint::AuditSigner;
 use keyward_store::StoreError;
 

@@ -143,5 +143,5 @@ fn left_of<'a>(entry: &'a StoredEntry, erasure: &Erasure) -> Option<(&'a StoredE
     personal.retain(|_, value| !erasure.means(entry, value));
     let gone = before - personal.len();
     let left = serde_json::to_string(&personal).unwrap_or_else(|_| "{}".to_owned());
-    (gone > 0).then(|| (entry, left, gone as u64))
+    (gone > 0).then_some((entry, left, gone as u64))
 }

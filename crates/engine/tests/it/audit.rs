@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use keyward_core::audit_export::Line;
+use keyward_core::audit_finding::Finding;
 use keyward_core::audit_verify::{ExportCheck, Kept, Report};
-use keyward_core::chain_check::Finding;
 use keyward_core::checkpoint::{SignedCheckpoint, believed_keys};
 use keyward_core::ids::OrganizationId;
 use keyward_core::time::{HOUR_MS, SECOND_MS};
