@@ -11,6 +11,7 @@ pub mod audit;
 pub mod backup;
 pub mod bulk;
 pub mod datasets;
+pub mod deliveries;
 pub mod due;
 mod error;
 pub mod idempotency;

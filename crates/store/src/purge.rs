@@ -15,11 +15,13 @@ const PURGED: &[(&str, &str)] = &[
     ("bulk_preview", "token"),
     ("dataset", "id"),
     ("dataset_deletion", "dataset_id"),
+    ("delivery", "number"),
     ("idempotency", "attempt"),
     ("invitation", "id"),
     ("key_use", "key_id"),
     ("management_token", "id"),
     ("membership", "person_id"),
+    ("security_contact", "contact"),
     ("secret_use", "key_id"),
 ];
 
