@@ -4,6 +4,7 @@
 //! Reading a request collects every field's problem before it refuses ([`fields`]).
 
 pub mod cursor;
+pub mod deliveries;
 pub mod fields;
 pub mod invitations;
 pub mod key_bulk;

@@ -20,6 +20,7 @@ use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
+use crate::notices::SigningSecret;
 use crate::standing::{acting_role, require_manager};
 
 /// What is to be changed; absent fields stay, and those that are there take the place of what was.
@@ -35,6 +36,15 @@ pub struct SettingsEdit {
     pub rotation_policy: Option<BTreeMap<Environment, RotationRule>>,
     /// The security contacts, as a whole.
     pub security_contacts: Option<Vec<SecurityContact>>,
+}
+
+/// An organization after an edit of its settings.
+#[derive(Debug)]
+pub struct SettingsEdited {
+    /// The organization as it is now.
+    pub organization: Organization,
+    /// The signing secrets of webhooks that are new, to be shown once.
+    pub signing_secrets: Vec<SigningSecret>,
 }
 
 impl SettingsEdit {
@@ -65,8 +75,10 @@ impl Engine {
         id: &OrganizationId,
         expected_version: Option<i64>,
         edit: SettingsEdit,
-    ) -> Result<Organization, EngineError> {
+    ) -> Result<SettingsEdited, EngineError> {
         let now = self.now();
+        // A new webhook gets a signing secret.
+        let _sealing = self.inner.sealing.read().await;
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(id).await?;
         let mut organization = found.ok_or(EngineError::NotFound("organization"))?;
@@ -85,7 +97,10 @@ impl Engine {
         problems.finish(()).map_err(EngineError::Invalid)?;
         let name = edit.name.unwrap_or_else(|| organization.name.clone());
         if name == organization.name && settings == organization.settings {
-            return Ok(organization);
+            return Ok(SettingsEdited {
+                organization,
+                signing_secrets: Vec::new(),
+            });
         }
         let event = Event {
             actor: context.actor.to_string(),
@@ -98,10 +113,15 @@ impl Engine {
         organization.settings = settings;
         organization.updated_at = now;
         tx.update_organization(&organization).await?;
+        let contacts = self.keep_contacts(&mut tx, &organization, now).await?;
         tx.append_audit(id.as_str(), &event, now).await?;
+        tx.fence(self.inner.right.epoch()).await?;
         tx.commit().await?;
         organization.version += 1;
-        Ok(organization)
+        Ok(SettingsEdited {
+            organization,
+            signing_secrets: contacts.signing_secrets,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod datasets;
 pub mod delete_key;
 pub mod delete_organization;
 pub mod delete_token;
+pub mod deliver;
 pub mod edit_key;
 pub mod edit_organization;
 pub mod edit_settings;
@@ -32,6 +33,7 @@ mod loads;
 pub mod lock_organization;
 pub mod look_up_keys;
 pub mod metrics;
+pub mod notices;
 pub mod once;
 pub mod organization_cell;
 mod organization_write;
@@ -71,6 +73,7 @@ pub use error::EngineError;
 
 use crate::cache::VerificationCache;
 use crate::clock::SharedClock;
+use crate::deliver::Deliveries;
 use crate::last_use::Uses;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
@@ -129,6 +132,7 @@ struct Inner {
     cleaned_at_ms: AtomicI64,
     /// Uses of management tokens that are being noted.
     noted_uses: NotedUses,
+    deliveries: Deliveries,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -224,6 +228,7 @@ impl Engine {
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),
             noted_uses: NotedUses::default(),
+            deliveries: Deliveries::default(),
             metrics: Metrics::register(),
             tasks,
             stop,

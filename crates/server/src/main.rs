@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod configuration;
 mod data_folder;
+mod delivery;
 mod keyring_file;
 mod listener;
 mod logging;

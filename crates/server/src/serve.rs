@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, SystemClock};
 use crate::configuration::{DatabaseChoice, Place, ServeSettings};
 use crate::data_folder::{DataFolder, Lock, write_private};
+use crate::delivery::webhook::WebhookClient;
+use crate::delivery::{Delivery, Mail, MailRefused};
 use crate::keyring_file::KeyringFile;
 use crate::listener::{self, Answers, FEW_CONNECTIONS, Local, MAX_CONNECTIONS, Tcp};
 use crate::process::{self, StopSignals};
@@ -84,6 +86,24 @@ fn tend(engine: &Engine) {
         let context = || Context::new(Actor::System, new_request_id());
         tending.tend_keys_until_stopped(context).await;
     }));
+}
+
+/// Begins delivering notices, as [`tend`] does what it does.
+fn deliver(engine: &Engine, settings: &ServeSettings, public_url: &str) -> Result<()> {
+    let mail = match (&settings.smtp_url, &settings.smtp_from) {
+        (Some(url), Some(from)) => Some(Mail::new(url.reveal(), from)?),
+        (None, None) => None,
+        _ => return Err(MailRefused::Incomplete.into()),
+    };
+    let webhooks = WebhookClient::new(settings.delivery_allow_networks.clone())?;
+    engine.use_channels(Arc::new(Delivery {
+        webhooks: Arc::new(webhooks),
+        mail,
+        public_url: public_url.to_owned(),
+    }));
+    let delivering = engine.clone();
+    drop(engine.run_to_its_end(async move { delivering.deliver_until_stopped().await }));
+    Ok(())
 }
 
 /// The engine of an installation on which no server runs, for a command that does a server's work; with its lock.
@@ -170,6 +190,7 @@ impl Server {
             Some(url) => url.as_str().to_owned(),
             None => default_public_url(listening),
         };
+        deliver(&engine, settings, &public_url)?;
         let site: SharedSite = Arc::new(Site::new(
             engine,
             public_url.clone(),

@@ -218,6 +218,14 @@ impl Tx {
         Ok(number)
     }
 
+    /// Takes a number for what is told to others without an event in the outbox.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
+    pub async fn take_change(&mut self, epoch: i64) -> Result<i64, StoreError> {
+        self.next_change(epoch).await
+    }
+
     /// Takes the next number of what is told to others. Its row stays locked until the transaction ends.
     ///
     /// # Errors

@@ -319,6 +319,23 @@ impl Store {
         rows.into_iter().map(Delivery::try_from).collect()
     }
 
+    /// One delivery.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_delivery(
+        &self,
+        organization: &OrganizationId,
+        (number, contact): (i64, &str),
+    ) -> Result<Option<Delivery>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM delivery d WHERE d.organization_id = $1 AND d.number = $2 AND d.contact = $3"
+        );
+        let row = on_read!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(number).bind(contact).fetch_optional(on).await)?;
+        row.map(Delivery::try_from).transpose()
+    }
+
     /// The channel of one contact.
     ///
     /// # Errors

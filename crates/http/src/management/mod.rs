@@ -7,6 +7,7 @@
 //! is ever sent.
 
 mod acceptance;
+mod contacts;
 pub mod endpoint;
 mod invitations;
 mod key_bulk;
@@ -239,6 +240,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = verdicts::add(routes);
     let routes = organizations::add(routes);
     let routes = organization_end::add(routes);
+    let routes = contacts::add(routes);
     let routes = members::add(routes);
     let routes = invitations::add(routes);
     let routes = tokens::add(routes);
