@@ -55,8 +55,6 @@ names! {
     DeliveryStatusName as "DeliveryStatus": crate::deliveries::STATUSES;
     /// What a notice is about.
     NoticeKindName as "NoticeKind": keyward_core::notice::NoticeKind::ALL.iter().map(|kind| kind.name());
-    /// How a security contact is reached.
-    ContactKindName as "ContactKind": ["email", "webhook"];
     /// How a key stands to its next rotation.
     DueStatusName as "DueStatus": DueStatus::ALL.map(DueStatus::name);
     /// The state of a secret of a key.

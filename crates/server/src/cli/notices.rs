@@ -103,7 +103,7 @@ pub(super) async fn run(surroundings: &Surroundings, command: Notices) -> Result
                 output::json(&found)?;
             } else if found.items.is_empty() {
                 output::note(&format!(
-                    "{organization} has no security contact; name one with `keyward org edit {organization} --contact \
+                    "{organization} has no security contact; name one with `keyward org edit {organization} --add-contact \
                      email:ADDRESS`"
                 ));
             } else {
