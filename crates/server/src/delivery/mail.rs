@@ -133,8 +133,8 @@ mod tests {
 
     /// A real mail server: `550` and `451` in a recipient's name are answered with that.
     const SERVER: &str = r#"
-import json, sys
-from aiosmtpd.controller import Controller
+import asyncio, json, sys
+from aiosmtpd.smtp import SMTP
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         for code in ('550', '451'):
@@ -145,11 +145,12 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         print('MAIL ' + json.dumps({'from': envelope.mail_from, 'to': envelope.rcpt_tos, 'raw': envelope.content.decode()}), flush=True)
         return '250 taken'
-controller = Controller(Handler(), hostname='127.0.0.1', port=0)
-controller.start()
-print('PORT %d' % controller.server.sockets[0].getsockname()[1], flush=True)
-sys.stdin.read()
-controller.stop()
+async def serve():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Handler(), hostname='localhost'), '127.0.0.1', 0)
+    print('PORT %d' % server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+asyncio.run(serve())
 "#;
 
     fn server() -> (RunningScript, Mail) {

@@ -13,7 +13,12 @@ use serde_json::{Value, json};
 use crate::support::{Prepared, on_both, succeed};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const ALLOW_HERE: [&str; 2] = ["--delivery-allow-networks", "127.0.0.0/8"];
+const ALLOW_HERE: [&str; 4] = [
+    "--delivery-allow-networks",
+    "127.0.0.0/8",
+    "--public-url",
+    "https://keys.example.com",
+];
 
 /// A call that was received, and is not answered yet.
 struct Call {

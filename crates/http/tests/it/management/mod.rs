@@ -1,5 +1,6 @@
 //! The management API, as whoever may open its socket meets it.
 
+mod contacts;
 mod key_bulk;
 mod key_changes;
 mod key_questions;
