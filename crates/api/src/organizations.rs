@@ -7,6 +7,7 @@ use keyward_core::record::check_name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::deliveries::SigningSecretView;
 use crate::fields::Fields;
 use crate::members::MemberView;
 use crate::organization_settings::SettingsView;
@@ -93,6 +94,9 @@ pub struct OrganizationView {
     /// Who belongs to it; only where one organization is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<MemberView>>,
+    /// The signing secrets of webhooks that this edit added; shown this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secrets: Option<Vec<SigningSecretView>>,
 }
 
 /// What a change of an organization's state did, and who confirmed it.

@@ -51,6 +51,10 @@ names! {
     KeyStateName as "KeyState": ["active", "paused", "expired", "deleted"];
     /// The shown state of a management token.
     TokenStateName as "TokenState": ["active", "expired", "deleted"];
+    /// What became of a delivery.
+    DeliveryStatusName as "DeliveryStatus": crate::deliveries::STATUSES;
+    /// What a notice is about.
+    NoticeKindName as "NoticeKind": keyward_core::notice::NoticeKind::ALL.iter().map(|kind| kind.name());
     /// How a key stands to its next rotation.
     DueStatusName as "DueStatus": DueStatus::ALL.map(DueStatus::name);
     /// The state of a secret of a key.

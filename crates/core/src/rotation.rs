@@ -23,7 +23,7 @@ pub const ENDED_SECRET_LIFE_MS: i64 = 400 * DAY_MS;
 /// How long before a rotation is due it is called due soon.
 pub const DUE_SOON_MS: i64 = 14 * DAY_MS;
 /// For how long a rotation that is due is not yet called overdue.
-const DUE_DAY_MS: i64 = 24 * HOUR_MS;
+pub const DUE_DAY_MS: i64 = 24 * HOUR_MS;
 /// The shortest and the longest time between two rotations that can be asked for.
 pub const ROTATE_EVERY_MS: std::ops::RangeInclusive<i64> = DAY_MS..=3_650 * DAY_MS;
 

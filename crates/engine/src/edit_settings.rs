@@ -20,6 +20,7 @@ use crate::Engine;
 use crate::changes::personal_change;
 use crate::context::Context;
 use crate::error::EngineError;
+use crate::notices::SigningSecret;
 use crate::standing::{acting_role, require_manager};
 
 /// What is to be changed; absent fields stay, and those that are there take the place of what was.
@@ -37,6 +38,15 @@ pub struct SettingsEdit {
     pub security_contacts: Option<Vec<SecurityContact>>,
     /// For how many days it is kept who used which key.
     pub usage_retention_days: Option<u32>,
+}
+
+/// An organization after an edit of its settings.
+#[derive(Debug)]
+pub struct SettingsEdited {
+    /// The organization as it is now.
+    pub organization: Organization,
+    /// The signing secrets of webhooks that are new, to be shown once.
+    pub signing_secrets: Vec<SigningSecret>,
 }
 
 impl SettingsEdit {
@@ -68,8 +78,10 @@ impl Engine {
         id: &OrganizationId,
         expected_version: Option<i64>,
         edit: SettingsEdit,
-    ) -> Result<Organization, EngineError> {
+    ) -> Result<SettingsEdited, EngineError> {
         let now = self.now();
+        // A new webhook gets a signing secret.
+        let _sealing = self.inner.sealing.read().await;
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(id).await?;
         let mut organization = found.ok_or(EngineError::NotFound("organization"))?;
@@ -88,7 +100,10 @@ impl Engine {
         problems.finish(()).map_err(EngineError::Invalid)?;
         let name = edit.name.unwrap_or_else(|| organization.name.clone());
         if name == organization.name && settings == organization.settings {
-            return Ok(organization);
+            return Ok(SettingsEdited {
+                organization,
+                signing_secrets: Vec::new(),
+            });
         }
         let event = Event {
             actor: context.actor.to_string(),
@@ -101,10 +116,15 @@ impl Engine {
         organization.settings = settings;
         organization.updated_at = now;
         tx.update_organization(&organization).await?;
+        let contacts = self.keep_contacts(&mut tx, &organization, now).await?;
         tx.append_audit(id.as_str(), &event, now).await?;
+        tx.fence(self.inner.right.epoch()).await?;
         tx.commit().await?;
         organization.version += 1;
-        Ok(organization)
+        Ok(SettingsEdited {
+            organization,
+            signing_secrets: contacts.signing_secrets,
+        })
     }
 }
 

@@ -22,6 +22,7 @@ pub mod datasets;
 pub mod delete_key;
 pub mod delete_organization;
 pub mod delete_token;
+pub mod deliver;
 pub mod edit_key;
 pub mod edit_organization;
 pub mod edit_settings;
@@ -40,6 +41,7 @@ mod loads;
 pub mod lock_organization;
 pub mod look_up_keys;
 pub mod metrics;
+pub mod notices;
 pub mod once;
 pub mod organization_cell;
 mod organization_write;
@@ -91,6 +93,7 @@ pub use error::EngineError;
 use crate::cache::VerificationCache;
 use crate::checkpoint_audit::CheckpointSink;
 use crate::clock::SharedClock;
+use crate::deliver::Deliveries;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
@@ -159,6 +162,7 @@ struct Inner {
     refused_sign_ins: RefusedSignIns,
     /// Where checkpoints of the audit trail are kept besides the database.
     checkpoint_sink: OnceLock<Arc<dyn CheckpointSink>>,
+    deliveries: Deliveries,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -259,6 +263,7 @@ impl Engine {
             sign_ins: SignIns::default(),
             refused_sign_ins: RefusedSignIns::default(),
             checkpoint_sink: OnceLock::new(),
+            deliveries: Deliveries::default(),
             metrics: Metrics::register(),
             tasks,
             stop,

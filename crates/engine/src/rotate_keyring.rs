@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
 use keyward_core::keyring::{Keyring, KeyringSummary};
 use keyward_core::seal::{Sealed, open, seal};
+use keyward_core::webhook_secret::WebhookSecret;
 use keyward_store::StoreError;
 
 use crate::Engine;
@@ -29,7 +30,7 @@ pub struct KeyringRotated {
     pub resealed: u64,
     /// Management tokens that were sealed anew.
     pub resealed_tokens: u64,
-    /// Keys and tokens that are still under an old version because their seals do not open; then that version is kept.
+    /// Keys, tokens and webhooks' signing secrets that are still under an old version because their seals do not open; then that version is kept.
     pub broken: u64,
 }
 
@@ -72,7 +73,8 @@ impl Engine {
         self.publish_audit_keys().await?;
         let (resealed, broken_keys) = self.reseal_all().await?;
         let (resealed_tokens, broken_tokens) = self.reseal_tokens().await?;
-        let broken = broken_keys + broken_tokens;
+        let broken_contacts = self.reseal_contacts().await?;
+        let broken = broken_keys + broken_tokens + broken_contacts;
         // Asked again: nothing may be left under a version that is destroyed.
         let active = i64::from(self.keyring().active());
         let is_done = self
@@ -233,6 +235,53 @@ impl Engine {
                     }
                     Err(refused) => {
                         self.token_alarm(id, refused);
+                        broken += 1;
+                    }
+                }
+            }
+            tx.fence(self.inner.right.epoch()).await?;
+            tx.commit().await?;
+        }
+    }
+}
+
+impl Engine {
+    /// Seals webhooks' signing secrets anew; how many do not open.
+    async fn reseal_contacts(&self) -> Result<u64, EngineError> {
+        let keyring = self.keyring();
+        let mut broken = 0;
+        let mut after = (String::new(), String::new());
+        loop {
+            let store = &self.inner.store;
+            let rows = store
+                .list_contacts_sealed_before(keyring.active(), (&after.0, &after.1), STEP)
+                .await?;
+            let Some(last) = rows.last() else {
+                return Ok(broken);
+            };
+            after = (last.organization_id.to_string(), last.contact.clone());
+            let mut tx = store.begin().await?;
+            for listed in rows {
+                // Its row is read again under its organization's lock: it may have got another secret meanwhile.
+                let organization = &listed.organization_id;
+                if tx.hold_organization(organization).await?.is_none() {
+                    continue;
+                }
+                let found = tx.list_contacts(organization).await?;
+                let found = found.into_iter().find(|row| row.contact == listed.contact);
+                let Some(sealed) = found.and_then(|row| row.sealed) else {
+                    continue;
+                };
+                let place = (organization, listed.contact.as_str());
+                match WebhookSecret::open(&keyring, &sealed, place) {
+                    Ok(secret) => {
+                        let sealed = secret.seal(&keyring, place, &mut SystemRandom)?;
+                        tx.update_contact_seal(organization, &listed.contact, &sealed)
+                            .await?;
+                    }
+                    Err(refused) => {
+                        tracing::error!(contact = listed.contact, %refused, "ALARM: a signing secret does not open, so its keyring version is kept");
+                        self.inner.metrics.alarms.increment(1);
                         broken += 1;
                     }
                 }

@@ -142,9 +142,17 @@ impl Engine {
             request_id: context.request_id.to_string(),
             detail: filter_detail(filter)?,
         };
+        let now = self.now();
+        let facts = event.detail.facts_json();
         let mut tx = self.inner.store.begin().await?;
-        tx.append_audit(organization.as_str(), &event, self.now()).await?;
-        tx.fence(self.inner.right.epoch()).await?;
+        tx.append_audit(organization.as_str(), &event, now).await?;
+        tx.tell(
+            (organization, ""),
+            (event.action, &facts),
+            self.inner.right.epoch(),
+            now,
+        )
+        .await?;
         Ok(tx.commit().await?)
     }
 }

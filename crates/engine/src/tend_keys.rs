@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use keyward_core::idempotency::{OUTCOME_LIFE_MS, VALUE_LIFE_MS};
 use keyward_core::record::Actor;
-use keyward_core::rotation::DueStatus;
-use keyward_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
+use keyward_core::rotation::{DUE_DAY_MS, DUE_SOON_MS};
+use keyward_core::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use keyward_store::due::{DueNotice, SecretOver};
 
 use crate::Engine;
@@ -24,12 +24,17 @@ const STEP: i64 = 200;
 /// A pending secret that was used in its last moment must not be dropped before that use is known.
 const LATE_USE_MS: i64 = 5 * SECOND_MS;
 
+/// When the second reminder comes.
+const SHORTLY_MS: i64 = 3 * DAY_MS;
+/// Nobody is told of what expired before that: an upgrade must not tell of every key that ever did.
+const EXPIRED_LONG_AGO_MS: i64 = 7 * DAY_MS;
+
 /// What one round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tended {
     /// Secrets that were ended.
     pub ended_secrets: usize,
-    /// Notices of due rotations that went into the outbox.
+    /// Notices of rotations and expiries that went into the outbox.
     pub notices: usize,
 }
 
@@ -119,19 +124,48 @@ impl Engine {
 
     async fn tell_due(&self, now: Timestamp) -> Result<usize, EngineError> {
         let mut notices = 0;
-        for (status, urgency, kind) in [
-            (DueStatus::Overdue, 3, "key.rotation_overdue"),
-            (DueStatus::Due, 2, "key.rotation_due"),
-            (DueStatus::DueSoon, 1, "key.rotation_due_soon"),
+        // The most urgent first: what was told as overdue is not told as due any more.
+        for (within_ms, urgency, kind) in [
+            (-DUE_DAY_MS, 4, "key.rotation_overdue"),
+            (0, 3, "key.rotation_due"),
+            (SHORTLY_MS, 2, "key.rotation_due_in_3_days"),
+            (DUE_SOON_MS, 1, "key.rotation_due_soon"),
         ] {
-            let (_, Some(before)) = status.dates(now) else {
-                continue;
-            };
+            // One more millisecond, because a date is reached at its moment and not after it.
+            let before = now.plus_ms(within_ms + 1);
             let untold = self.inner.store.list_untold((before, now), urgency, STEP).await?;
             for one in untold {
                 let mut tx = self.inner.store.begin().await?;
                 let notice = DueNotice { urgency, kind };
                 if tx.tell_due(&one, notice, self.inner.right.epoch(), now).await? {
+                    tx.commit().await?;
+                    notices += 1;
+                }
+            }
+        }
+        Ok(notices + self.tell_expiries(now).await?)
+    }
+
+    /// As with rotations. A key that was made shortly before its end is not told of as soon as it is made.
+    async fn tell_expiries(&self, now: Timestamp) -> Result<usize, EngineError> {
+        let mut notices = 0;
+        for (within_ms, urgency, kind) in [
+            (0, 3, "key.expired"),
+            (SHORTLY_MS, 2, "key.expires_in_3_days"),
+            (DUE_SOON_MS, 1, "key.expires_soon"),
+        ] {
+            let span = (now.plus_ms(-EXPIRED_LONG_AGO_MS), now.plus_ms(within_ms + 1));
+            let store = &self.inner.store;
+            let untold = store
+                .list_untold_expiries(span, (urgency, within_ms), STEP)
+                .await?;
+            for one in untold {
+                let mut tx = store.begin().await?;
+                let notice = DueNotice { urgency, kind };
+                if tx
+                    .tell_expiry(&one, notice, self.inner.right.epoch(), now)
+                    .await?
+                {
                     tx.commit().await?;
                     notices += 1;
                 }

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, ValueEnum};
 use ipnet::IpNet;
+use keyward_core::contact::WebhookUrl;
 use keyward_core::time::{DurationRefused, parse_duration_ms};
 use keyward_store::Database;
 
@@ -121,6 +122,32 @@ pub(crate) struct ServeSettings {
     )]
     pub(crate) trusted_proxies: Vec<IpNet>,
 
+    /// The mail server for notices: `smtps://user:password@host:465`, or `smtp://user:password@host:587?tls=required` (STARTTLS).
+    /// Set it in the environment or the configuration file, where a list of processes does not show the password
+    /// [default: none, and no mail is sent]
+    #[arg(
+        long,
+        env = "KEYWARD_SMTP_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        requires = "smtp_from"
+    )]
+    pub(crate) smtp_url: Option<SmtpUrl>,
+
+    /// From whom mail is, such as `Keyward <keyward@example.com>`
+    #[arg(long, env = "KEYWARD_SMTP_FROM", value_name = "SENDER", requires = "smtp_url")]
+    pub(crate) smtp_from: Option<String>,
+
+    /// Networks that are not public and may be called by webhooks all the same, separated by commas [default: none]
+    #[arg(
+        long,
+        env = "KEYWARD_DELIVERY_ALLOW_NETWORKS",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = parse_network
+    )]
+    pub(crate) delivery_allow_networks: Vec<IpNet>,
+
     /// About how many keys are kept in memory
     #[arg(
         long,
@@ -143,6 +170,10 @@ pub(crate) struct ServeSettings {
     /// A file that each checkpoint is appended to; keep it where whoever can write the database can't [default: none]
     #[arg(long, env = "KEYWARD_AUDIT_CHECKPOINT_FILE", value_name = "FILE")]
     pub(crate) audit_checkpoint_file: Option<PathBuf>,
+
+    /// A URL that each checkpoint is posted to, as a line of JSON; it must answer with a 2xx [default: none]
+    #[arg(long, env = "KEYWARD_AUDIT_CHECKPOINT_URL", value_name = "URL")]
+    pub(crate) audit_checkpoint_url: Option<WebhookUrl>,
 
     /// What is logged: a level, or directives such as `info,keyward_http=debug`
     #[arg(long, env = "KEYWARD_LOG", value_name = "FILTER", default_value = "info")]
@@ -199,6 +230,45 @@ impl DatabaseUrl {
         let place = place.split(['?', '#']).next().unwrap_or_default();
         let at = if user.is_empty() { "" } else { "@" };
         format!("{scheme}://{user}{at}{place}")
+    }
+}
+
+/// A mail server's address; it can hold a password and is never printed. What it is, is checked when the server starts: the parser
+/// of the command line would repeat one that is refused.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SmtpUrl(String);
+
+impl FromStr for SmtpUrl {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, std::convert::Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SmtpUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SmtpUrl")
+    }
+}
+
+impl SmtpUrl {
+    /// The whole address, for the one that connects.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Scheme, host and port, without user and password.
+    pub(crate) fn without_password(&self) -> String {
+        let Some((scheme, rest)) = self
+            .0
+            .split_once("://")
+            .filter(|(scheme, _)| matches!(*scheme, "smtp" | "smtps"))
+        else {
+            return "(not a mail server's address)".to_owned();
+        };
+        // The last `@`: a password that was not encoded may hold others.
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        format!("{scheme}://{place}")
     }
 }
 
@@ -302,15 +372,19 @@ fn parse_network(text: &str) -> Result<IpNet, &'static str> {
 }
 
 /// The names under which settings may stand in the file: every one but those that say where the file is.
-const IN_FILE: [&str; 11] = [
+const IN_FILE: [&str; 15] = [
     "audit_checkpoint_every",
     "audit_checkpoint_file",
+    "audit_checkpoint_url",
     "database_url",
     "keyring_file",
     "listen",
     "admin_listen",
     "public_url",
     "trusted_proxies",
+    "smtp_url",
+    "smtp_from",
+    "delivery_allow_networks",
     "cache_keys",
     "log",
     "log_format",
@@ -459,6 +533,23 @@ mod tests {
             let url: DatabaseUrl = url.parse().unwrap();
             assert_eq!(url.without_password(), shown);
             assert_eq!(format!("{url:?}"), "DatabaseUrl");
+        }
+    }
+
+    #[test]
+    fn a_mail_servers_password_is_not_shown() {
+        for (url, shown) in [
+            ("smtps://u:p%40ss@mail:465", "smtps://mail:465"),
+            (
+                "smtp://u:a@b@mail:587?tls=required",
+                "smtp://mail:587?tls=required",
+            ),
+            ("smtp://mail", "smtp://mail"),
+            ("S3cret", "(not a mail server's address)"),
+        ] {
+            let url: SmtpUrl = url.parse().unwrap();
+            assert_eq!(url.without_password(), shown);
+            assert_eq!(format!("{url:?}"), "SmtpUrl");
         }
     }
 

@@ -4,10 +4,12 @@
 //! running server over the socket in its data folder, or works on the data folder itself while no server runs.
 
 mod checkpoint_file;
+mod checkpoint_url;
 mod cli;
 mod clock;
 mod configuration;
 mod data_folder;
+mod delivery;
 mod keyring_file;
 mod listener;
 mod logging;

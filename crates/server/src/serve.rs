@@ -14,6 +14,7 @@ use axum::Router;
 use axum::routing::get;
 use keyward_core::keyring::Keyring;
 use keyward_core::record::Actor;
+use keyward_engine::checkpoint_audit::CheckpointSink;
 use keyward_engine::context::Context;
 use keyward_engine::usage_notes::Counting;
 use keyward_engine::{Engine, EngineOptions, StartError};
@@ -29,9 +30,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint_file::CheckpointFile;
+use crate::checkpoint_url::{CheckpointUrl, Everywhere};
 use crate::clock::{self, SystemClock};
 use crate::configuration::{DatabaseChoice, Place, ServeSettings};
 use crate::data_folder::{DataFolder, Lock, write_private};
+use crate::delivery::webhook::WebhookClient;
+use crate::delivery::{Delivery, Mail, MailRefused};
 use crate::keyring_file::KeyringFile;
 use crate::listener::{self, Answers, FEW_CONNECTIONS, Local, MAX_CONNECTIONS, Tcp};
 use crate::process::{self, StopSignals};
@@ -91,6 +95,7 @@ fn tend(engine: &Engine) {
 
 /// Begins to sign checkpoints of the audit trail; ends as [`tend`] does.
 fn keep_checkpoints(engine: &Engine, settings: &ServeSettings) -> Result<()> {
+    let mut places: Vec<Arc<dyn CheckpointSink>> = Vec::new();
     if let Some(path) = &settings.audit_checkpoint_file {
         let file = CheckpointFile::at(path).with_context(|| {
             format!(
@@ -98,11 +103,39 @@ fn keep_checkpoints(engine: &Engine, settings: &ServeSettings) -> Result<()> {
                 path.display()
             )
         })?;
-        engine.keep_checkpoints_in(Arc::new(file));
+        places.push(Arc::new(file));
+    }
+    if let Some(url) = &settings.audit_checkpoint_url {
+        places.push(Arc::new(CheckpointUrl {
+            url: url.clone(),
+            client: WebhookClient::new(settings.delivery_allow_networks.clone())?,
+            runtime: tokio::runtime::Handle::current(),
+        }));
+    }
+    if !places.is_empty() {
+        engine.keep_checkpoints_in(Arc::new(Everywhere(places)));
     }
     let (engine, every) = (engine.clone(), settings.audit_checkpoint_every);
     let signing = engine.clone();
     drop(engine.run_to_its_end(async move { signing.checkpoint_audit_until_stopped(every).await }));
+    Ok(())
+}
+
+/// Begins delivering notices, as [`tend`] does what it does.
+fn deliver(engine: &Engine, settings: &ServeSettings, public_url: &str) -> Result<()> {
+    let mail = match (&settings.smtp_url, &settings.smtp_from) {
+        (Some(url), Some(from)) => Some(Mail::new(url.reveal(), from)?),
+        (None, None) => None,
+        _ => return Err(MailRefused::Incomplete.into()),
+    };
+    let webhooks = WebhookClient::new(settings.delivery_allow_networks.clone())?;
+    engine.use_channels(Arc::new(Delivery {
+        webhooks: Arc::new(webhooks),
+        mail,
+        public_url: public_url.to_owned(),
+    }));
+    let delivering = engine.clone();
+    drop(engine.run_to_its_end(async move { delivering.deliver_until_stopped().await }));
     Ok(())
 }
 
@@ -191,6 +224,7 @@ impl Server {
             Some(url) => url.as_str().to_owned(),
             None => default_public_url(listening),
         };
+        deliver(&engine, settings, &public_url)?;
         let site: SharedSite = Arc::new(Site::new(
             engine,
             public_url.clone(),

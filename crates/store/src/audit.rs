@@ -339,6 +339,32 @@ impl Tx {
         Ok(number)
     }
 
+    /// Puts an event into the outbox that no change of a key or an organization goes with; its number. The key's id is empty where
+    /// it is about none.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
+    pub async fn tell(
+        &mut self,
+        (organization, key_id): (&OrganizationId, &str),
+        (kind, payload): (&str, &str),
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let number = self.next_change(epoch).await?;
+        let subject = (organization.as_str(), key_id);
+        self.put_event(number, subject, (kind, payload), now).await?;
+        Ok(number)
+    }
+
+    /// Takes a number for what is told to others without an event in the outbox.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
+    pub async fn take_change(&mut self, epoch: i64) -> Result<i64, StoreError> {
+        self.next_change(epoch).await
+    }
+
     /// Takes the next number of what is told to others. Its row stays locked until the transaction ends.
     ///
     /// # Errors

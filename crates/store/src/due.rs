@@ -1,4 +1,4 @@
-//! What time brings about: secrets whose end came, and rotations of which nobody was told yet that they are due.
+//! What time brings about: secrets whose end came, and rotations and expiries of which nobody was told yet.
 //!
 //! Both are found by an index on the moment, so that looking costs nothing while there is nothing. For the whole installation:
 //! no organization is bound.
@@ -18,6 +18,12 @@ const LIST_UNTOLD: &str = "SELECT organization_id, id, rotation_due_at FROM secr
 const TELL: &str = "UPDATE secret_key SET due_told = $4 WHERE organization_id = $1 AND id = $2 AND rotation_due_at = $3 \
     AND due_told < $4 AND state <> 'deleted'";
 
+const LIST_UNTOLD_EXPIRIES: &str = "SELECT organization_id, id, expires_at FROM secret_key \
+    WHERE expires_at IS NOT NULL AND expires_at >= $1 AND expires_at < $2 AND expiry_told < 3 AND expiry_told < $3 \
+    AND state <> 'deleted' AND expires_at - created_at >= $4 ORDER BY expires_at, id LIMIT $5";
+const TELL_EXPIRY: &str = "UPDATE secret_key SET expiry_told = $4 WHERE organization_id = $1 AND id = $2 AND expires_at = $3 \
+    AND expiry_told < $4 AND state <> 'deleted'";
+
 /// A secret whose time is over, though it is stored as living.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretOver {
@@ -29,21 +35,21 @@ pub struct SecretOver {
     pub number: i64,
 }
 
-/// A rotation that is due, or soon is.
+/// A rotation or an expiry that came, or soon comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untold {
     /// The key's organization.
     pub organization_id: OrganizationId,
     /// The key.
     pub key_id: KeyId,
-    /// When it is due.
+    /// When it comes.
     pub due_at: Timestamp,
 }
 
-/// What is told of a rotation that is due.
+/// What is told of a rotation or an expiry.
 #[derive(Debug, Clone, Copy)]
 pub struct DueNotice {
-    /// How urgent it is: 1 soon, 2 due, 3 overdue.
+    /// How urgent it is: 1 in 14 days, 2 in 3 days, 3 now, 4 overdue.
     pub urgency: i64,
     /// The outbox event's kind.
     pub kind: &'static str,
@@ -85,21 +91,38 @@ impl Store {
     ) -> Result<Vec<Untold>, StoreError> {
         let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, i64)>(LIST_UNTOLD)
             .bind(before.as_unix_ms()).bind(urgency).bind(now.as_unix_ms()).bind(limit).fetch_all(on).await)?;
-        rows.into_iter()
-            .map(|(organization, key, due_at)| {
-                let (organization_id, key_id) = id_pair((organization, key))?;
-                Ok(Untold {
-                    organization_id,
-                    key_id,
-                    due_at: Timestamp::from_unix_ms(due_at),
-                })
-            })
-            .collect()
+        rows.into_iter().map(untold).collect()
+    }
+
+    /// Keys that expire from the first moment up to and without the second, that were made at least `lead_ms` before their expiry,
+    /// and of whose expiry nothing as urgent was told.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_untold_expiries(
+        &self,
+        (from, before): (Timestamp, Timestamp),
+        (urgency, lead_ms): (i64, i64),
+        limit: i64,
+    ) -> Result<Vec<Untold>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String, i64)>(LIST_UNTOLD_EXPIRIES)
+            .bind(from.as_unix_ms()).bind(before.as_unix_ms()).bind(urgency).bind(lead_ms).bind(limit)
+            .fetch_all(on).await)?;
+        rows.into_iter().map(untold).collect()
     }
 }
 
+fn untold((organization, key, due_at): (String, String, i64)) -> Result<Untold, StoreError> {
+    let (organization_id, key_id) = id_pair((organization, key))?;
+    Ok(Untold {
+        organization_id,
+        key_id,
+        due_at: Timestamp::from_unix_ms(due_at),
+    })
+}
+
 impl Tx {
-    /// Puts a notice into the outbox, unless somebody rotated the key meanwhile or told it before; whether it was put.
+    /// Puts a notice of a rotation into the outbox, unless somebody rotated the key meanwhile or told it before; whether it was put.
     ///
     /// # Errors
     /// [`StoreError::NotTheWriter`] if `epoch` is over: then nothing may commit.
@@ -110,9 +133,34 @@ impl Tx {
         epoch: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let organization = untold.organization_id.as_str();
-        let told = in_tx!(self, on => sqlx::query(TELL)
-            .bind(organization)
+        self.tell_date((TELL, "due_at_ms"), untold, notice, (epoch, now))
+            .await
+    }
+
+    /// Puts a notice of an expiry into the outbox, unless somebody moved the date meanwhile or told it before; whether it was put.
+    ///
+    /// # Errors
+    /// [`StoreError::NotTheWriter`] if `epoch` is over: then nothing may commit.
+    pub async fn tell_expiry(
+        &mut self,
+        untold: &Untold,
+        notice: DueNotice,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.tell_date((TELL_EXPIRY, "expires_at_ms"), untold, notice, (epoch, now))
+            .await
+    }
+
+    async fn tell_date(
+        &mut self,
+        (mark, fact): (&'static str, &str),
+        untold: &Untold,
+        notice: DueNotice,
+        (epoch, now): (i64, Timestamp),
+    ) -> Result<bool, StoreError> {
+        let told = in_tx!(self, on => sqlx::query(mark)
+            .bind(untold.organization_id.as_str())
             .bind(untold.key_id.as_str())
             .bind(untold.due_at.as_unix_ms())
             .bind(notice.urgency)
@@ -122,11 +170,9 @@ impl Tx {
         if told == 0 {
             return Ok(false);
         }
-        let number = self.next_change(epoch).await?;
-        let payload = format!("{{\"due_at_ms\":{}}}", untold.due_at.as_unix_ms());
-        let subject = (organization, untold.key_id.as_str());
-        self.put_event(number, subject, (notice.kind, &payload), now)
-            .await?;
+        let payload = format!("{{\"{fact}\":{}}}", untold.due_at.as_unix_ms());
+        let subject = (&untold.organization_id, untold.key_id.as_str());
+        self.tell(subject, (notice.kind, &payload), epoch, now).await?;
         Ok(true)
     }
 }
@@ -146,7 +192,16 @@ mod tests {
         let untold = ["$1", "$2", "$3", "$4"]
             .iter()
             .fold(LIST_UNTOLD.to_owned(), |sql, bind| sql.replace(bind, "5"));
-        for (sql, index) in [(over, "secret_by_end"), (untold, "secret_key_by_due")] {
+        let expiries = ["$1", "$2", "$3", "$4", "$5"]
+            .iter()
+            .fold(LIST_UNTOLD_EXPIRIES.to_owned(), |sql, bind| {
+                sql.replace(bind, "5")
+            });
+        for (sql, index) in [
+            (over, "secret_by_end"),
+            (untold, "secret_key_by_due"),
+            (expiries, "secret_key_by_expiry"),
+        ] {
             let plan = plan_of(&place, &sql).await;
             assert!(plan.contains(index), "{plan}");
         }

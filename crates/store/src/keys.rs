@@ -41,7 +41,8 @@ const INSERT_KEY: &str = "INSERT INTO secret_key (organization_id, id, version, 
 const UPDATE_KEY: &str = "UPDATE secret_key SET version = $4, state = $5, state_reason = $6, deleted_at = $7, \
     scopes = $8, level = $9, rules = $10, conditions = $11, updated_at = $12, name = $13, description = $14, \
     environment = $15, tags = $16, search = $17, expires_at = $18, rotate_every_ms = $19, rotated_at = $20, \
-    due_told = CASE WHEN rotation_due_at = $21 THEN due_told ELSE 0 END, rotation_due_at = $21 \
+    due_told = CASE WHEN rotation_due_at = $21 THEN due_told ELSE 0 END, rotation_due_at = $21, \
+    expiry_told = CASE WHEN expires_at = $18 THEN expiry_told ELSE 0 END \
     WHERE organization_id = $1 AND id = $2 AND version = $3";
 const INSERT_SECRET: &str = "INSERT INTO secret (key_id, number, life, valid_until, grace_ms, keyring_version, \
     sealed, hint, created_at, ended_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
@@ -61,7 +62,9 @@ const LIST_SEALED_OTHERWISE: &str = "SELECT DISTINCT k.organization_id, k.id FRO
 /// Of everything that is sealed: keys and management tokens.
 const KEYRING_VERSIONS: &str = "SELECT MIN(lowest), MAX(highest) FROM (\
     SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM secret UNION ALL \
-    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM management_token) AS sealed";
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM management_token UNION ALL \
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM security_contact \
+    WHERE keyring_version > 0) AS sealed";
 /// Living keys of a person: those that they answer for, because they made them or because they were handed to them.
 const OF_PERSON: &str = "k.organization_id = $1 AND k.state <> 'deleted' \
     AND (k.responsible = $2 OR (k.responsible IS NULL AND k.created_by = $3))";

@@ -12,6 +12,7 @@ pub mod audit_checkpoints;
 pub mod backup;
 pub mod bulk;
 pub mod datasets;
+pub mod deliveries;
 pub mod due;
 mod error;
 pub mod idempotency;

@@ -15,6 +15,7 @@ const PURGED: &[(&str, &str)] = &[
     ("bulk_preview", "token"),
     ("dataset", "id"),
     ("dataset_deletion", "dataset_id"),
+    ("delivery", "number"),
     ("idempotency", "attempt"),
     ("invitation", "id"),
     ("key_address", "key_id"),
@@ -24,6 +25,7 @@ const PURGED: &[(&str, &str)] = &[
     ("management_token", "id"),
     ("membership", "person_id"),
     ("organization_usage", "hour"),
+    ("security_contact", "contact"),
     ("secret_use", "key_id"),
 ];
 

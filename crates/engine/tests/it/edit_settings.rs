@@ -44,7 +44,8 @@ async fn settings_are_edited_field_by_field_and_told_before_and_after(kind: Kind
         .engine
         .edit_settings(&context(), &organization, Some(1), edit.clone())
         .await
-        .unwrap();
+        .unwrap()
+        .organization;
     assert_eq!((edited.version, edited.name.as_str()), (2, "Müller & Töchter"));
     assert_eq!(
         test.engine.show_organization(&organization).await.unwrap(),
@@ -56,13 +57,14 @@ async fn settings_are_edited_field_by_field_and_told_before_and_after(kind: Kind
         .engine
         .edit_settings(&context(), &organization, None, edit)
         .await;
-    assert_eq!(same.unwrap(), edited);
+    assert_eq!(same.unwrap().organization, edited);
     // A field alone leaves the others.
     let lifted = test
         .engine
         .edit_settings(&context(), &organization, None, lifetime(None))
         .await
-        .unwrap();
+        .unwrap()
+        .organization;
     assert_eq!(lifted.settings.max_key_lifetime_ms, None);
     assert_eq!(
         lifted.settings.security_contacts,
@@ -123,7 +125,7 @@ async fn an_edit_of_what_somebody_else_changed_is_refused_with_the_version_that_
     assert_eq!(won.len(), 1, "one of those who read version 1 wins");
     assert_eq!(
         test.engine.show_organization(&organization).await.unwrap(),
-        won[0]
+        won[0].organization
     );
 }
 
@@ -180,7 +182,7 @@ async fn only_whoever_manages_the_organization_edits_its_settings(kind: Kind) {
     assert!(is_forbidden(edit(acting(Actor::Key(key.key.record.id))).await));
     let refused = edit(by(&stranger)).await;
     assert!(matches!(refused, Err(EngineError::NotFound("organization"))));
-    assert_eq!(edit(by(&admin)).await.unwrap().name, "x");
+    assert_eq!(edit(by(&admin)).await.unwrap().organization.name, "x");
 }
 
 /// R54 and the longest life: they bind new keys to the millisecond, and leave those that are there alone.

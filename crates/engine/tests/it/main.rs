@@ -15,6 +15,7 @@ mod create_key;
 mod datasets;
 mod delete_key;
 mod delete_organization;
+mod deliver;
 mod edit_key;
 mod edit_settings;
 mod invitations;

@@ -8,6 +8,7 @@
 
 mod acceptance;
 mod audit;
+mod contacts;
 pub mod endpoint;
 mod export;
 mod invitations;
@@ -244,6 +245,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = verdicts::add(routes);
     let routes = organizations::add(routes);
     let routes = organization_end::add(routes);
+    let routes = contacts::add(routes);
     let routes = members::add(routes);
     let routes = invitations::add(routes);
     let routes = tokens::add(routes);

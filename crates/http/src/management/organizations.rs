@@ -17,7 +17,7 @@ use keyward_store::organizations::Organization;
 
 use super::endpoint::{Endpoint, Tag};
 use super::principal::{Grant, Principal};
-use super::{ListView, ManagementCall, ManagementRoutes, members, paging};
+use super::{ListView, ManagementCall, ManagementRoutes, contacts, members, paging};
 use crate::problem::Problem;
 use crate::reply;
 
@@ -161,7 +161,12 @@ async fn edit(grant: Grant, mut call: ManagementCall) -> Result<Response, Proble
         .engine()
         .edit_settings(&call.context, grant.organization()?, expected, edit)
         .await?;
-    reply::json_at_version(StatusCode::OK, edited.version, &whole_view(&grant, &edited))
+    let mut shown = whole_view(&grant, &edited.organization);
+    if !edited.signing_secrets.is_empty() {
+        let secrets = edited.signing_secrets.iter();
+        shown.signing_secrets = Some(secrets.map(contacts::secret_view).collect());
+    }
+    reply::json_at_version(StatusCode::OK, edited.organization.version, &shown)
 }
 
 async fn lock(grant: Grant, call: ManagementCall) -> Result<Response, Problem> {
@@ -226,5 +231,6 @@ fn view(organization: &Organization) -> OrganizationView {
         purge_at: deletion.map(|deletion| moment::write(deletion.purge_at)),
         settings: None,
         members: None,
+        signing_secrets: None,
     }
 }

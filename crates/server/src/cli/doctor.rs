@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::keyring::{Fit, check, open_existing};
 use super::{CommandLine, Surroundings, output};
-use crate::configuration::{DatabaseChoice, ServeSettings, unknown_variables};
+use crate::configuration::{DatabaseChoice, ServeSettings, SmtpUrl, unknown_variables};
 use crate::data_folder::check_private;
 use crate::keyring_file::KeyringFile;
 use crate::serve::{VERSION, default_public_url};
@@ -95,7 +95,14 @@ fn effective(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<Setti
         Some(url) => url.as_str().to_owned(),
         None => default_public_url(settings.listen),
     };
-    let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
+    let listed = |networks: &[ipnet::IpNet]| {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        if networks.is_empty() {
+            "none".to_owned()
+        } else {
+            networks.join(", ")
+        }
+    };
     vec![
         setting("data_dir", place.data_dir.display().to_string()),
         setting(
@@ -113,13 +120,21 @@ fn effective(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<Setti
         setting("listen", settings.listen.to_string()),
         setting("admin_listen", settings.admin_listen.to_string()),
         setting("public_url", public_url),
+        setting("trusted_proxies", listed(&settings.trusted_proxies)),
         setting(
-            "trusted_proxies",
-            if proxies.is_empty() {
-                "none".to_owned()
-            } else {
-                proxies.join(", ")
-            },
+            "smtp_url",
+            settings
+                .smtp_url
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), SmtpUrl::without_password),
+        ),
+        setting(
+            "smtp_from",
+            settings.smtp_from.clone().unwrap_or_else(|| "none".to_owned()),
+        ),
+        setting(
+            "delivery_allow_networks",
+            listed(&settings.delivery_allow_networks),
         ),
         setting("cache_keys", settings.cache_keys.to_string()),
         setting("log", settings.log.clone()),

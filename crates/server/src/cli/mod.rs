@@ -15,6 +15,7 @@ mod invitations;
 mod keyring;
 mod keys;
 mod members;
+mod notices;
 mod once;
 mod org;
 mod org_changes;
@@ -90,6 +91,9 @@ enum Command {
     /// Invite people by a link, list, take back and accept invitations
     #[command(subcommand)]
     Invitations(invitations::Invitations),
+    /// See what security contacts were told and what failed; test, switch on and re-key a contact
+    #[command(subcommand)]
+    Notices(notices::Notices),
     /// Create, list, show and delete management tokens, with which others use this API over the network
     #[command(subcommand)]
     Tokens(tokens::Tokens),
@@ -242,6 +246,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
         Command::Members(command) => done(runtime()?.block_on(members::run(surroundings, command))),
         Command::Invitations(command) => done(runtime()?.block_on(invitations::run(surroundings, command))),
+        Command::Notices(command) => runtime()?.block_on(notices::run(surroundings, command)),
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
         Command::Audit(command) => runtime()?.block_on(audit::run(surroundings, command)),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),

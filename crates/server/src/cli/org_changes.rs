@@ -120,6 +120,13 @@ pub(super) async fn edit(surroundings: &Surroundings, edit: Edit) -> Result<()> 
     let mut facts = vec![("Id", edited.id), ("Name", edited.name)];
     facts.extend(edited.settings.iter().flat_map(setting_facts));
     output::facts(&facts);
+    for one in edited.signing_secrets.unwrap_or_default() {
+        output::data(&format!("{}\n", one.secret));
+        output::note(&format!(
+            "this secret signs the calls of {} (Standard Webhooks); it is shown this once. `keyward notices rotate-secret {}` makes another",
+            one.address, one.contact
+        ));
+    }
     let already = if edited.version == found.version {
         "nothing was changed: it is so already"
     } else {

@@ -19,6 +19,7 @@ mod keys;
 mod keys_at_once;
 mod lost_answers;
 mod meddler;
+mod notices;
 mod people;
 mod quickstart;
 mod raw_http;

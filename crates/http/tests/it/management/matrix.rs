@@ -54,6 +54,11 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/organizations/{organization}/unlock", "organization:write"),
     ("POST", "/v1/organizations/{organization}/delete", "organization:delete"),
     ("POST", "/v1/organizations/{organization}/restore", "organization:delete"),
+    ("GET", "/v1/organizations/{organization}/contacts", "organization:write"),
+    ("POST", "/v1/organizations/{organization}/contacts/test", "organization:write"),
+    ("POST", "/v1/organizations/{organization}/contacts/{contact}/enable", "organization:write"),
+    ("POST", "/v1/organizations/{organization}/contacts/{contact}/rotate-secret", "organization:write"),
+    ("GET", "/v1/organizations/{organization}/deliveries", "organization:write"),
     ("GET", "/v1/organizations/{organization}/members", "members:read"),
     ("GET", "/v1/organizations/{organization}/members/{person}", "members:read"),
     ("PATCH", "/v1/organizations/{organization}/members/{person}", "members:write"),
@@ -268,6 +273,14 @@ async fn filled(app: &TestApp, path: &str, number: usize) -> String {
             .await;
         assert_eq!(invited.status, 201, "{}", invited.text());
         path = path.replace("{invitation}", invited.json()["id"].as_str().unwrap());
+    }
+    if path.contains("{contact}") {
+        let settings =
+            json!({ "security_contacts": [{ "kind": "webhook", "address": "https://example.com/hook" }] });
+        let edited = app.admin().patch("/v1/organizations/org-1", &settings).await;
+        assert_eq!(edited.status, 200, "{}", edited.text());
+        let contacts = app.admin().get("/v1/organizations/org-1/contacts").await;
+        path = path.replace("{contact}", contacts.json()["items"][0]["id"].as_str().unwrap());
     }
     assert!(!path.contains('{'), "{path}: nothing is put in here yet");
     path

@@ -1,6 +1,7 @@
 //! The management API, as whoever may open its socket meets it.
 
 mod audit;
+mod contacts;
 mod key_bulk;
 mod key_changes;
 mod key_questions;
