@@ -15,9 +15,8 @@ use std::time::Instant;
 
 use keyward_benches::bare::{BareMap, BareRecord, DigestPrefix, bearer};
 use keyward_benches::corpus::Corpus;
-use keyward_benches::subject::{Subject, bare_of, keyring};
+use keyward_benches::subject::{Subject, bare_of, keyring, same_keyring};
 use keyward_core::decision::Purpose;
-use keyward_core::keyring::Keyring;
 use keyward_core::operation::Operation;
 use keyward_core::resource::{Resource, ResourceType};
 use keyward_engine::usage_notes::Counting;
@@ -71,8 +70,7 @@ fn main() {
     let keyring = keyring();
     let corpus = Corpus::draw(&keyring, keys);
     let forged = Corpus::draw_forged(FORGED);
-    let same_keyring = Keyring::from_text(&keyring.to_text()).expect("a keyring reads back");
-    let uncounted = Subject::start(same_keyring, keys, Counting::Off);
+    let uncounted = Subject::start(same_keyring(&keyring), keys, Counting::Off);
     let subject = Subject::start(keyring, keys, Counting::On);
     println!("{keys} keys, {rounds} interleaved rounds of {KEYS_PER_ROUND}, medians in ns\n");
 

@@ -172,6 +172,11 @@ pub fn keyring() -> Keyring {
     Keyring::generate(&mut seed::SystemRandom, seed::CREATED_AT).expect("the random source works")
 }
 
+/// The same keyring once more.
+pub fn same_keyring(keyring: &Keyring) -> Keyring {
+    Keyring::from_text(&keyring.to_text()).expect("a keyring reads back")
+}
+
 /// The system's clock, as the server hands it in.
 struct SystemClock;
 

@@ -19,7 +19,7 @@ const BAD: &str = "https://bad.example.com/hook";
 
 /// Answers by address: what is to be answered next; where nothing is said, it arrives.
 #[derive(Default)]
-struct Scripted {
+pub(crate) struct Scripted {
     answers: Mutex<HashMap<String, Vec<Outcome>>>,
     sent: Mutex<Vec<Outgoing>>,
 }

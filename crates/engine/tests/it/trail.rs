@@ -1,6 +1,7 @@
 //! Every action leaves its entry: which one, on what, with which facts. And none of them tells a name, an address or a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use keyward_core::condition::{AddressRule, RateLimit};
 use keyward_core::contact::SecurityContact;
@@ -21,6 +22,7 @@ use keyward_core::rotation::{RotationChoice, RotationMode, ScheduleChoice, UNUSE
 use keyward_core::scope::{Scope, ScopeSet};
 use keyward_core::state::DeleteReason;
 use keyward_core::time::{DAY_MS, MINUTE_MS};
+use keyward_core::webhook_secret::contact_id;
 use keyward_engine::bulk::BulkAction;
 use keyward_engine::create_organization::OrganizationDraft;
 use keyward_engine::datasets::{DatasetEdit, NewDataset};
@@ -36,6 +38,7 @@ use keyward_store::audit::StoredEntry;
 use keyward_testkit::engine::{Kind, Permission, Place, TestEngine, arrival, context, draft, start};
 use keyward_testkit::on_both_databases;
 
+use crate::deliver::Scripted;
 use crate::people::{acting, first_owner, invite, key_of, member};
 
 /// What must not be told in the clear, wherever it was written.
@@ -137,6 +140,7 @@ async fn every_action_is_an_entry(kind: Kind) {
     };
     engine.create_organization(context(), made).await.unwrap();
     trail.step(&test, &["organization.create"]).await;
+    let hook = SecurityContact::Webhook("https://hook.example.com/zora".parse().unwrap());
     let settings = SettingsEdit {
         usage_retention_days: Some(365),
         name: Some("Renameland".to_owned()),
@@ -146,7 +150,10 @@ async fn every_action_is_an_entry(kind: Kind) {
             Environment::Staging,
             RotationRule::EveryDays(30),
         )])),
-        security_contacts: Some(vec![SecurityContact::Email("zora@example.com".parse().unwrap())]),
+        security_contacts: Some(vec![
+            SecurityContact::Email("zora@example.com".parse().unwrap()),
+            hook.clone(),
+        ]),
     };
     engine
         .edit_settings(&context(), &organization, None, settings)
@@ -163,6 +170,18 @@ async fn every_action_is_an_entry(kind: Kind) {
         .await
         .unwrap();
     trail.step(&test, &["organization.edit_settings"]).await;
+    engine.use_channels(Arc::new(Scripted::default()));
+    engine
+        .test_contacts(context(), organization.clone(), None)
+        .await
+        .unwrap();
+    let rotated = engine
+        .rotate_signing_secret(&context(), &organization, &contact_id(&organization, &hook))
+        .await;
+    secrets.push(rotated.unwrap().secret.reveal().to_owned());
+    trail
+        .step(&test, &["contact.test", "contact.rotate_secret"])
+        .await;
 
     // People.
     let owner = first_owner(&test, &organization).await;
@@ -560,8 +579,14 @@ fn nothing_is_told_in_the_clear(entries: &[StoredEntry], secrets: &[String]) {
 
 /// An action that is new in the code has to be added here.
 fn every_action_of_the_code_was_seen(told: &BTreeSet<String>) {
-    // Told only when a thousand refusals are kept apart already, and by the replay of an export, which have tests of their own.
-    const ELSEWHERE: [&str; 2] = ["sign_ins.refused_others", "database.replay_deletions"];
+    // These have tests of their own: what is told when a thousand refusals are kept apart already, the replay of an export,
+    // and a contact that is switched off after it failed for days.
+    const ELSEWHERE: [&str; 4] = [
+        "sign_ins.refused_others",
+        "database.replay_deletions",
+        "contact.disable",
+        "contact.enable",
+    ];
     let seen: BTreeSet<&str> = told
         .iter()
         .filter_map(|line| line.split_once(' ').map(|(action, _)| action))
@@ -609,8 +634,10 @@ fn sources() -> Vec<(String, String)> {
 #[test]
 fn whoever_commits_tells_the_trail() {
     const TELLS: [&str; 3] = ["append_audit(", "record_key_write(", "record_organization_write("];
-    const EXCEPT: [(&str, &str); 3] = [
-        ("last_use.rs", "uses are no changes"),
+    const EXCEPT: [(&str, &str); 5] = [
+        ("usage.rs", "uses are no changes"),
+        ("forget_usage.rs", "that they are kept so long is in the settings"),
+        ("tell_usage.rs", "notices of uses"),
         (
             "tend_keys.rs",
             "reminders; what it ends is told by the key's write",
