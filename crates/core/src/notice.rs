@@ -234,9 +234,10 @@ impl Notice {
             ),
             NoticeKind::RefusalsRise => (
                 format!(
-                    "Requests with a key were refused {} times within an hour. Usual are {}.",
+                    "Requests with a key were refused {} times within {} hours. Usual are {} a day.",
                     fact("refusals"),
-                    fact("usual_per_hour")
+                    fact("in_hours"),
+                    fact("usual_per_day")
                 ),
                 CHECK,
             ),

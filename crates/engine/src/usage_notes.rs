@@ -1,6 +1,6 @@
 //! What verifies note about the use of keys, on their way: one entry in a list, and nothing else.
 //!
-//! The lists are short and divided by key; they are emptied into [`crate::usage_counts`] every second by the background
+//! The lists are short and divided by key; they are emptied into `usage_counts` every second by the background
 //! task, or by the request that fills one, so that nothing is ever dropped here and nothing grows. No allocation once a list
 //! had its length, no lock across an await, nothing of the database.
 

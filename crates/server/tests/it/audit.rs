@@ -8,6 +8,7 @@ use std::sync::Arc;
 use keyward_testkit::server::{Installation, KeywardProcess};
 
 use crate::support::{Prepared, create_key, on_both, refused, says, succeed};
+use crate::webhook_receiver::Webhook;
 
 /// A server with an organization, some entries, and a file for checkpoints.
 struct Audited {
@@ -159,6 +160,47 @@ fn the_trail_is_listed_checked_and_freed_of_personal_values(prepared: Prepared) 
         &["Erased values  1"],
     );
     assert_eq!(keyward.cli_json(&["audit", "check"])["erased_values"], 1);
+}
+
+#[test]
+fn checkpoints_are_posted_to_where_the_writers_of_the_database_do_not_reach() {
+    let receiver = Webhook::listen();
+    let here = ["--delivery-allow-networks", "127.0.0.0/8"];
+    let flags = [&["--audit-checkpoint-url", receiver.url.as_str()], &here[..]].concat();
+    let mut keyward = KeywardProcess::serve_with(Arc::new(Installation::new(crate::PROGRAM)), &flags);
+    keyward.ready_address();
+    succeed(&keyward.cli(&["org", "create", "--name", "Acme"]));
+    let posted = |status: &str| {
+        std::thread::scope(|scope| {
+            let command = scope.spawn(|| keyward.cli(&["audit", "checkpoint"]));
+            let call = receiver.next();
+            let line = call.body.clone();
+            call.answer(status);
+            (command.join().expect("the command ends"), line)
+        })
+    };
+    let (output, refused_one) = posted("503 Not now");
+    says(
+        &refused(&output, 1),
+        &["could not be kept outside the database", "503"],
+    );
+    let (output, line) = posted("204 No Content");
+    assert_eq!(
+        succeed(&output).trim(),
+        line.trim(),
+        "what is printed is what was posted"
+    );
+    assert_ne!(line, refused_one, "the attempt is an entry, too");
+
+    // What was received proves an export.
+    let path = |name: &str| keyward.installation().data_folder().join(name);
+    let (export, kept) = (path("export.jsonl"), path("received.jsonl"));
+    fs::write(&kept, &line).expect("it can be written");
+    let (export, kept) = (export.to_str().expect("UTF-8"), kept.to_str().expect("UTF-8"));
+    succeed(&keyward.cli(&["audit", "export", "--output", export]));
+    let key = succeed(&keyward.cli(&["audit", "public-keys"]));
+    assert!(!key.is_empty());
+    succeed(&keyward.cli(&["audit", "verify", export, "--checkpoints", kept]));
 }
 
 on_both!(

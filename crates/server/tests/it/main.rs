@@ -32,6 +32,7 @@ mod strangers;
 mod support;
 mod tokens;
 mod usage;
+mod webhook_receiver;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");
