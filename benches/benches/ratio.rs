@@ -22,11 +22,12 @@ use keyward_core::resource::{Resource, ResourceType};
 use keyward_engine::usage_notes::Counting;
 
 const KEYS: usize = 1_000_000;
-const ROUNDS: usize = 9;
-/// Keys of one round; a round starts where the one before ended.
-const KEYS_PER_ROUND: usize = 200_000;
-const COUNTED: &str = "verify: whose key";
-const UNCOUNTED: &str = "verify: whose key, not counted";
+const ROUNDS: usize = 7;
+/// Keys of one round, which is about what a server of two cores verifies between two flushes of what it counted; a round
+/// starts where the one before ended.
+const KEYS_PER_ROUND: usize = 100_000;
+/// Turns of a round in which counting and not counting are compared.
+const TURNS: usize = 10;
 const FORGED: usize = 10_000;
 
 /// What `cargo bench` passes on with its own `--bench` may be numbers.
@@ -51,9 +52,13 @@ struct Rounds {
 impl Rounds {
     /// Nanoseconds a key of one round over `corpus`.
     fn time(&self, corpus: &Corpus, ask: impl Fn(&[u8]) -> Option<BareRecord>) -> f64 {
+        self.time_of(KEYS_PER_ROUND, corpus, ask)
+    }
+
+    fn time_of(&self, keys: usize, corpus: &Corpus, ask: impl Fn(&[u8]) -> Option<BareRecord>) -> f64 {
         let mut at = self.start;
         let begun = Instant::now();
-        for _ in 0..KEYS_PER_ROUND {
+        for _ in 0..keys {
             let answer = black_box(ask(corpus.header(at)));
             at += match answer {
                 // Every record holds 1 there; the processor must fetch the record to know it.
@@ -61,7 +66,7 @@ impl Rounds {
                 _ => 1,
             };
         }
-        begun.elapsed().as_nanos() as f64 / KEYS_PER_ROUND as f64
+        begun.elapsed().as_nanos() as f64 / keys as f64
     }
 }
 
@@ -97,7 +102,7 @@ fn main() {
             Box::new(|round| round.time(&corpus, |header| bare_prefix.find(bearer(header)?))),
         ),
         (
-            COUNTED,
+            "verify: whose key",
             Box::new(|round| {
                 let time = round.time(&corpus, |header| subject.verify(header, Purpose::Identify).ok());
                 subject.flush();
@@ -105,12 +110,16 @@ fn main() {
             }),
         ),
         (
-            UNCOUNTED,
+            "verify: whose key, not counted",
             Box::new(|round| round.time(&corpus, |header| uncounted.verify(header, Purpose::Identify).ok())),
         ),
         (
             "verify: dataset.read",
-            Box::new(|round| round.time(&corpus, |header| subject.verify(header, read).ok())),
+            Box::new(|round| {
+                let time = round.time(&corpus, |header| subject.verify(header, read).ok());
+                subject.flush();
+                time
+            }),
         ),
         (
             "verify: forged id",
@@ -149,6 +158,7 @@ fn main() {
         }
         print_table(if is_chained { "chained" } else { "free" }, &subjects, times);
     }
+    compare_counting(rounds, &corpus, &subject, &uncounted);
     let per_key = |from: usize, to: usize| to.saturating_sub(from) / keys;
     println!(
         "memory: {} bytes a cached key, {} bytes a key of the bare map",
@@ -157,13 +167,61 @@ fn main() {
     );
 }
 
+/// What counting costs: in short turns between two flushes, each begun by the other one, so that what the flush left in the
+/// processor's caches falls on both.
+fn compare_counting(rounds: usize, corpus: &Corpus, counted: &Subject, uncounted: &Subject) {
+    for is_chained in [false, true] {
+        let (mut on, mut off) = (Vec::new(), Vec::new());
+        let (mut start, mut writing) = (0, 0.0);
+        for round in 0..=rounds {
+            for turn in 0..TURNS {
+                let rounds = Rounds { start, is_chained };
+                let time = |subject: &Subject| {
+                    rounds.time_of(KEYS_PER_ROUND / TURNS, corpus, |header| {
+                        subject.verify(header, Purpose::Identify).ok()
+                    })
+                };
+                let (with, without) = if turn % 2 == 0 {
+                    let with = time(counted);
+                    (with, time(uncounted))
+                } else {
+                    let without = time(uncounted);
+                    (time(counted), without)
+                };
+                if round > 0 {
+                    on.push(with);
+                    off.push(without);
+                }
+                start += KEYS_PER_ROUND / TURNS;
+            }
+            let begun = Instant::now();
+            counted.flush();
+            writing += begun.elapsed().as_nanos() as f64;
+        }
+        let uses = (rounds + 1) * KEYS_PER_ROUND;
+        let (on, off) = (median_of(on), median_of(off));
+        println!(
+            "{}: counted {on:.1}, not counted {off:.1}; counting costs {:.2} of not counting. In the background {:.0} ns a \
+             use for writing it down, where every use is of another key.",
+            if is_chained { "chained" } else { "free" },
+            on / off,
+            writing / uses as f64
+        );
+    }
+    println!();
+}
+
+fn median_of(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
 fn print_table(name: &str, subjects: &[(&str, Ask<'_>)], times: Vec<Vec<f64>>) {
     println!(
         "{name:<32} {:>8} {:>8} {:>8} {:>9}",
         "median", "low", "high", "to bare"
     );
     let mut bare = None;
-    let mut medians = std::collections::HashMap::new();
     for ((subject, _), mut times) in subjects.iter().zip(times) {
         times.sort_by(f64::total_cmp);
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
@@ -176,10 +234,6 @@ fn print_table(name: &str, subjects: &[(&str, Ask<'_>)], times: Vec<Vec<f64>>) {
             "{subject:<32} {median:>8.1} {low:>8.1} {high:>8.1} {:>9.2}",
             median / bare
         );
-        medians.insert(*subject, median);
-    }
-    if let (Some(counted), Some(uncounted)) = (medians.get(COUNTED), medians.get(UNCOUNTED)) {
-        println!("counting uses costs {:.2} of not counting", counted / uncounted);
     }
     println!();
 }

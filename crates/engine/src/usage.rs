@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::usage_counts::Tally;
-use crate::usage_notes::{PARTS, part_of};
+use crate::usage_notes::{MAX_FULL, PARTS, part_of};
 use crate::{Engine, Inner};
 
 /// How often uses are written.
@@ -78,6 +78,7 @@ impl Engine {
     pub async fn flush_uses(&self) -> Result<(), StoreError> {
         let mut writer = self.inner.writing.writer.lock().await;
         self.begin_writing(&mut writer).await?;
+        self.take_in_notes().await;
         let (mut fresh, mut kept) = (0, 0);
         for part in 0..PARTS {
             let sizes = self.inner.notes.counts(part).sizes();
@@ -103,7 +104,18 @@ impl Engine {
     pub async fn settle_usage(&self) -> Result<(), StoreError> {
         let mut writer = self.inner.writing.writer.lock().await;
         self.begin_writing(&mut writer).await?;
+        self.take_in_notes().await;
         self.add_up(&mut writer).await
+    }
+
+    /// Counts what was noted, a piece at a time, so that requests of this thread do not wait for all of it.
+    async fn take_in_notes(&self) {
+        for _ in 0..MAX_FULL {
+            if self.inner.notes.take_in_one() {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.inner.notes.take_in();
     }
 
     /// What was counted of a key and is not added up yet.

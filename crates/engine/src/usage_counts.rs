@@ -17,6 +17,8 @@ use crate::usage_notes::Note;
 
 /// Different things that one part holds while the database does not answer.
 const MAX_TALLIES: usize = 16_384;
+/// A table that has room for so many times what it held gives the room back.
+const MUCH_TOO_MUCH: usize = 8;
 
 /// How often one thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,14 +164,27 @@ impl Tallies {
             }
         }
     }
+
+    /// Takes everything out. The table's memory stays for the next second's, unless that is far too much now.
+    fn take(&mut self) -> Vec<(KeyId, Tally)> {
+        let mut taken = Vec::with_capacity(self.total);
+        let keys = self.keys.len();
+        for key in self.keys.drain() {
+            taken.push((key.id, key.first));
+            taken.extend(key.further.into_iter().map(|tally| (key.id, tally)));
+        }
+        if self.keys.capacity() / MUCH_TOO_MUCH > keys {
+            self.keys.shrink_to(keys, |key| key.id.spread());
+        }
+        self.total = 0;
+        taken
+    }
 }
 
 impl Counts {
-    /// Counts and empties a list, whose length in memory stays.
-    pub(crate) fn take_in(&mut self, list: &mut Vec<Note>) {
-        for note in list.drain(..) {
-            self.lost += self.fresh.add(note.subject.key_id, Tally::of(&note));
-        }
+    /// Counts one request.
+    pub(crate) fn take_in(&mut self, note: &Note) {
+        self.lost += self.fresh.add(note.subject.key_id, Tally::of(note));
     }
 
     /// How many different things are fresh, and how many are kept.
@@ -184,12 +199,12 @@ impl Counts {
 
     /// Takes what is fresh out, to be written into the journal.
     pub(crate) fn take_fresh(&mut self) -> Vec<(KeyId, Tally)> {
-        taken(std::mem::take(&mut self.fresh))
+        self.fresh.take()
     }
 
     /// Takes everything out, to be added up.
     pub(crate) fn take_all(&mut self) -> Vec<(KeyId, Tally)> {
-        for (id, tally) in taken(std::mem::take(&mut self.kept)) {
+        for (id, tally) in self.kept.take() {
             self.lost += self.fresh.add(id, tally);
         }
         self.take_fresh()
@@ -208,13 +223,4 @@ impl Counts {
             .filter_map(|tallies| tallies.keys.find(id.spread(), |key| key.id == id));
         found.flat_map(|key| key.tallies().copied()).collect()
     }
-}
-
-fn taken(tallies: Tallies) -> Vec<(KeyId, Tally)> {
-    let mut taken = Vec::with_capacity(tallies.total);
-    for key in tallies.keys {
-        taken.push((key.id, key.first));
-        taken.extend(key.further.into_iter().map(|tally| (key.id, tally)));
-    }
-    taken
 }

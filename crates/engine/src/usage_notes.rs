@@ -1,10 +1,12 @@
-//! What verifies note about the use of keys, on their way: one entry in a list, and nothing else.
+//! What verifies note about the use of keys, on their way: one entry at the end of a list, and nothing else.
 //!
-//! The lists are short and divided by key; they are emptied into `usage_counts` every second by the background
-//! task, or by the request that fills one, so that nothing is ever dropped here and nothing grows. No allocation once a list
-//! had its length, no lock across an await, nothing of the database.
+//! Each thread has a list of its own, so that it writes one line of memory after the other and waits for nobody. Full lists
+//! are put aside and emptied into `usage_counts` by the background task every second; when too many are, the request
+//! that fills a list empties it, so that nothing is ever dropped here and nothing grows. No allocation once the lists
+//! are there, no lock across an await, nothing of the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use keyward_core::address::CallerAddress;
@@ -16,8 +18,12 @@ use crate::usage_counts::{Counts, Tally};
 
 /// Into how many parts keys are divided.
 pub(crate) const PARTS: usize = 64;
-/// Entries of one part's list; whoever fills it counts them.
-const MAX_IN_LIST: usize = 1_024;
+/// Lists that are written; more threads than that share them.
+const LISTS: usize = 32;
+/// Entries of a list.
+const MAX_IN_LIST: usize = 4_096;
+/// Full lists that may wait to be counted: two seconds of what two cores can verify.
+pub(crate) const MAX_FULL: usize = 64;
 
 /// Whether uses are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,18 +56,22 @@ pub(crate) struct Note {
     pub(crate) at: Timestamp,
 }
 
-/// The lists, and what was counted from them.
+/// The lists, and what was counted from them. Locks are taken in the order of the fields.
 pub(crate) struct Notes {
     counting: Counting,
     names: Names,
-    parts: Box<[Part]>,
+    /// Held while lists are counted, so that nobody looks while entries are in neither.
+    taking_in: Mutex<()>,
+    lists: Box<[Mutex<Vec<Note>>]>,
+    aside: Mutex<Aside>,
+    counts: Box<[Mutex<Counts>]>,
 }
 
+/// Lists that nobody writes.
 #[derive(Default)]
-struct Part {
-    list: Mutex<Vec<Note>>,
-    /// Locked after the list where both are.
-    counts: Mutex<Counts>,
+struct Aside {
+    full: VecDeque<Vec<Note>>,
+    empty: Vec<Vec<Note>>,
 }
 
 impl Notes {
@@ -69,7 +79,10 @@ impl Notes {
         Self {
             counting,
             names: Names::default(),
-            parts: (0..PARTS).map(|_| Part::default()).collect(),
+            taking_in: Mutex::default(),
+            lists: (0..LISTS).map(|_| Mutex::default()).collect(),
+            aside: Mutex::default(),
+            counts: (0..PARTS).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -83,35 +96,83 @@ impl Notes {
 
     /// Notes a request.
     pub(crate) fn note(&self, note: Note) {
-        let part = self.part(part_of(note.subject.key_id));
-        let mut list = locked(&part.list);
+        let mut list = locked(one_of(&self.lists, own_number()));
         list.push(note);
         if list.len() >= MAX_IN_LIST {
-            locked(&part.counts).take_in(&mut list);
+            self.put_aside(&mut list);
         }
     }
 
-    /// The counts of a part, with everything that was noted before.
+    #[cold]
+    fn put_aside(&self, list: &mut Vec<Note>) {
+        let mut aside = locked(&self.aside);
+        if aside.full.len() < MAX_FULL {
+            let empty = aside.empty.pop();
+            let empty = empty.unwrap_or_else(|| Vec::with_capacity(MAX_IN_LIST));
+            aside.full.push_back(std::mem::replace(list, empty));
+        } else {
+            drop(aside);
+            self.count(list);
+        }
+    }
+
+    /// Counts one list that was put aside; `false` if there was none. One is less than a millisecond's work.
+    pub(crate) fn take_in_one(&self) -> bool {
+        let _taking_in = locked(&self.taking_in);
+        let Some(mut list) = locked(&self.aside).full.pop_front() else {
+            return false;
+        };
+        self.count(&mut list);
+        locked(&self.aside).empty.push(list);
+        true
+    }
+
+    /// Counts everything that was noted before.
+    pub(crate) fn take_in(&self) {
+        // Not until none is left: others go on noting meanwhile.
+        for _ in 0..MAX_FULL {
+            self.take_in_one();
+        }
+        let _taking_in = locked(&self.taking_in);
+        for list in &self.lists {
+            let mut list = locked(list);
+            if !list.is_empty() {
+                self.count(&mut list);
+            }
+        }
+    }
+
+    fn count(&self, list: &mut Vec<Note>) {
+        for note in list.drain(..) {
+            self.counts(part_of(note.subject.key_id)).take_in(&note);
+        }
+    }
+
+    /// What was counted of a part, without what is still in a list.
     pub(crate) fn counts(&self, part: usize) -> MutexGuard<'_, Counts> {
-        let part = self.part(part);
-        let mut list = locked(&part.list);
-        let mut counts = locked(&part.counts);
-        counts.take_in(&mut list);
-        counts
+        locked(one_of(&self.counts, part))
     }
 
     /// What is known here of one key and not added up yet.
     pub(crate) fn of_key(&self, key: KeyId) -> Vec<Tally> {
+        self.take_in();
         self.counts(part_of(key)).of_key(key)
     }
+}
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "the index is a remainder of the length, which is never zero"
-    )]
-    fn part(&self, number: usize) -> &Part {
-        &self.parts[number % PARTS]
-    }
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the index is a remainder of the length, which is never zero"
+)]
+fn one_of<T>(all: &[T], number: usize) -> &T {
+    &all[number % all.len()]
+}
+
+/// The number of the calling thread, for as long as it lives.
+fn own_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    OWN.with(|own| *own)
 }
 
 /// A secret's number as notes hold it; a key has far fewer secrets than that.
@@ -182,14 +243,31 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dropped_whatever_the_length_of_the_lists() {
+    fn nothing_is_dropped_when_more_lists_are_full_than_may_wait() {
         let notes = Notes::new(Counting::On);
-        for round in 0..3_u32 * 1_024 + 17 {
+        let total = (MAX_FULL + 2) * MAX_IN_LIST + 17;
+        for round in 0..total {
             notes.note(note(1, if round % 2 == 0 { "a" } else { "b" }));
         }
+        assert_eq!(locked(&notes.aside).full.len(), MAX_FULL);
         let tallies = notes.of_key(note(1, "a").subject.key_id);
-        let uses: Vec<u64> = tallies.iter().map(|one| one.uses).collect();
-        assert_eq!(uses, [1_545, 1_544]);
+        let uses: Vec<usize> = tallies.iter().map(|one| one.uses as usize).collect();
+        assert_eq!(uses, [total.div_ceil(2), total / 2]);
+        // Their memory serves again.
+        assert_eq!(locked(&notes.aside).empty.len(), MAX_FULL);
+    }
+
+    #[test]
+    fn what_other_threads_noted_is_counted() {
+        let notes = Notes::new(Counting::On);
+        std::thread::scope(|scope| {
+            for _ in 0..LISTS + 3 {
+                scope.spawn(|| (0..MAX_IN_LIST + 5).for_each(|_| notes.note(note(1, "a"))));
+            }
+        });
+        let tallies = notes.of_key(note(1, "a").subject.key_id);
+        let uses: Vec<usize> = tallies.iter().map(|one| one.uses as usize).collect();
+        assert_eq!(uses, [(LISTS + 3) * (MAX_IN_LIST + 5)]);
     }
 
     #[test]

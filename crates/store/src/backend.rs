@@ -17,6 +17,9 @@ use crate::error::StoreError;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
+/// 32 MiB, as SQLite wants them written. Uses of keys fall on pages all over the file; with its usual two it reads most of
+/// them again for each.
+const SQLITE_WRITE_CACHE: &str = "-32768";
 const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_catalog.pg_settings \
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name";
 const POSTGRES_CONNECTIONS: u32 = 16;
@@ -116,7 +119,7 @@ impl Store {
                 let write = SqlitePoolOptions::new()
                     .max_connections(1)
                     .acquire_timeout(STATEMENT_TIMEOUT)
-                    .connect_with(options.clone())
+                    .connect_with(options.clone().pragma("cache_size", SQLITE_WRITE_CACHE))
                     .await?;
                 let read = SqlitePoolOptions::new()
                     .max_connections(SQLITE_READERS)

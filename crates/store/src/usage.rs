@@ -16,7 +16,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::backend::Tx;
 use crate::error::StoreError;
-use crate::uses::{LastUse, ROWS, SecretUse, rows_of_binds};
+use crate::uses::{LastUse, ROWS, SecretUse};
 
 /// Addresses of one key that are remembered for ever; an address beyond them is never told as new.
 const ADDRESSES_PER_KEY: i64 = 1_000;
@@ -151,7 +151,7 @@ impl Tx {
         }
         let all: Vec<(KeyId, i64)> = hours.keys().copied().collect();
         for some in all.chunks(ROWS) {
-            let binds = rows_of_binds(some.len(), 2, 1);
+            let binds = self.rows_of_binds(some.len(), 2);
             let sql = format!("WITH asked (key_id, hour) AS (VALUES {binds}) {COUNT_DETAILS}");
             let found = in_tx!(self, on => {
                 let query = sqlx::query_as::<_, (String, i64, i64, i64)>(AssertSqlSafe(sql));
@@ -214,7 +214,7 @@ impl Tx {
 
     async fn add_up(&mut self, rows: &[(RowKey, UsageCount)]) -> Result<(), StoreError> {
         for rows in rows.chunks(ROWS) {
-            let sql = format!("{INSERT}{}{ADD_UP}", rows_of_binds(rows.len(), 11, 1));
+            let sql = format!("{INSERT}{}{ADD_UP}", self.rows_of_binds(rows.len(), 11));
             in_tx!(self, on => {
                 let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (row, count)| {
                     query
@@ -249,7 +249,10 @@ impl Tx {
         }
         let totals: Vec<_> = totals.into_iter().collect();
         for some in totals.chunks(ROWS) {
-            let sql = format!("{INSERT_TOTAL}{}{ADD_UP_TOTAL}", rows_of_binds(some.len(), 5, 1));
+            let sql = format!(
+                "{INSERT_TOTAL}{}{ADD_UP_TOTAL}",
+                self.rows_of_binds(some.len(), 5)
+            );
             in_tx!(self, on => {
                 let query = some.iter().fold(
                     sqlx::query(AssertSqlSafe(sql)),
@@ -278,7 +281,7 @@ impl Tx {
         let seen: Vec<_> = seen.into_iter().collect();
         let mut new = Vec::new();
         for some in seen.chunks(ROWS) {
-            let binds = rows_of_binds(some.len(), 2, 1);
+            let binds = self.rows_of_binds(some.len(), 2);
             let sql = format!("WITH asked (key_id, address) AS (VALUES {binds}) {LIST_ADDRESSES}");
             let known = in_tx!(self, on => {
                 let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(sql));
@@ -328,7 +331,7 @@ impl Tx {
         }
         let sql = format!(
             "{INSERT_ADDRESS}{}{KEEP_LATER_ADDRESS}",
-            rows_of_binds(kept.len(), 5, 1)
+            self.rows_of_binds(kept.len(), 5)
         );
         in_tx!(self, on => {
             let query = kept.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (key, address, count)| {

@@ -7,7 +7,7 @@ use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use crate::backend::{Store, Tx};
+use crate::backend::{Store, Tx, TxInner};
 use crate::error::StoreError;
 
 /// Rows of one statement: far below the number of binds that either database takes.
@@ -99,13 +99,22 @@ impl Store {
 }
 
 impl Tx {
+    /// Binds of so many rows, as this database reads many of them fast: SQLite looks a numbered one up among all others, so
+    /// that thousands of them cost thousands of times as much each.
+    pub(crate) fn rows_of_binds(&self, rows: usize, columns: usize) -> String {
+        match &self.inner {
+            TxInner::Sqlite(_) => rows_of(rows, columns, |_| "?".to_owned()),
+            TxInner::Postgres(_) => rows_of_binds(rows, columns, 1),
+        }
+    }
+
     /// Records uses, of each secret at most one, in the order of their keys. What is recorded already and later stays.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn record_uses(&mut self, uses: &[SecretUse]) -> Result<(), StoreError> {
         for uses in uses.chunks(ROWS) {
-            let binds = rows_of_binds(uses.len(), 8, 1);
+            let binds = self.rows_of_binds(uses.len(), 8);
             let sql = format!("{INSERT_SECRET_USE}{binds}{KEEP_LATER_SECRET_USE}");
             in_tx!(self, on => {
                 let query = uses.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, one| {
@@ -125,7 +134,7 @@ impl Tx {
         for keys in last_of_keys(uses).chunks(ROWS) {
             let sql = format!(
                 "{INSERT_KEY_USE}{}{KEEP_LATER_KEY_USE}",
-                rows_of_binds(keys.len(), 3, 1)
+                self.rows_of_binds(keys.len(), 3)
             );
             in_tx!(self, on => {
                 let query = keys.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (one, last)| {
@@ -155,10 +164,12 @@ fn last_of_keys(uses: &[SecretUse]) -> Vec<(&SecretUse, Timestamp)> {
 
 /// `($1, $2), ($3, $4)`: so many rows of so many binds each, counted from `first`.
 pub(crate) fn rows_of_binds(rows: usize, columns: usize, first: usize) -> String {
+    rows_of(rows, columns, |place| format!("${}", first + place))
+}
+
+fn rows_of(rows: usize, columns: usize, bind: impl Fn(usize) -> String) -> String {
     let row = |row: usize| {
-        let binds: Vec<String> = (0..columns)
-            .map(|column| format!("${}", first + row * columns + column))
-            .collect();
+        let binds: Vec<String> = (0..columns).map(|column| bind(row * columns + column)).collect();
         format!("({})", binds.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
