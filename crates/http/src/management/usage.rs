@@ -480,9 +480,18 @@ fn advice_message(found: &KeyAdvice, days: i64) -> String {
             } else {
                 ""
             };
+            // A service that asks whose a key is decides for itself, perhaps by the scopes that it is told.
+            let performed: i64 = found.uses_by_operation.iter().map(|(_, uses)| uses).sum();
+            let elsewhere = match found.uses - performed {
+                0 => String::new(),
+                asked => format!(
+                    " Services asked {asked} times whose key it is; what they allow by its scopes and level is not known here, so ask \
+                     them first."
+                ),
+            };
             format!(
                 "In the last {days} days the key was not used for {unused} of the operations that it may do: send `edit` to narrow it, \
-                 after a look at what it does more rarely than that.{people}"
+                 after a look at what it does more rarely than that.{people}{elsewhere}"
             )
         }
     }

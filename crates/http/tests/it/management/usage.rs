@@ -369,6 +369,21 @@ async fn advice_can_be_sent_as_an_edit() {
         advice["level"],
         json!({ "scopes": ["dataset"], "level": "read_only" })
     );
+    let asked_whose = |advice: &Value| {
+        advice["message"]
+            .as_str()
+            .unwrap()
+            .contains("asked 10 times whose key")
+    };
+    assert!(!asked_whose(&advice), "{advice}");
+    let identified = UsageCount {
+        used_for: UsedFor::Identify,
+        ..count(&app, &id, 0, Outcome::Accepted, "10.0.0.1")
+    };
+    record(&app, &[identified]).await;
+    let with_it = show(&app, &path).await;
+    assert!(asked_whose(&with_it), "{with_it}");
+    assert_eq!(with_it["edit"], advice["edit"]);
     let edited = app
         .admin()
         .with("if-match", "*")

@@ -214,12 +214,16 @@ fn show_advice(surroundings: &Surroundings, advice: &AdviceView) -> Result<()> {
         [] => "nothing".to_owned(),
         operations => operations.join(", "),
     };
+    let used = match (advice.uses, advice.used.as_slice()) {
+        (1.., []) => "nothing but to say whose key it is".to_owned(),
+        (_, used) => or_nothing(used),
+    };
     let mut facts = vec![
         ("Key", advice.key_name.clone()),
         ("Id", advice.key_id.clone()),
         ("Uses", format!("{} in {} days", advice.uses, advice.days)),
         ("Has", access_words(&advice.now)),
-        ("Used for", or_nothing(&advice.used)),
+        ("Used for", used),
         ("Not used for", or_nothing(&advice.unused)),
     ];
     if !advice.no_longer_allowed.is_empty() {
