@@ -111,9 +111,10 @@ impl Engine {
     /// Counts what was noted, a piece at a time, so that requests of this thread do not wait for all of it.
     async fn take_in_notes(&self) {
         for _ in 0..MAX_FULL {
-            if self.inner.notes.take_in_one() {
-                tokio::task::yield_now().await;
+            if !self.inner.notes.take_in_one() {
+                break;
             }
+            tokio::task::yield_now().await;
         }
         self.inner.notes.take_in();
     }

@@ -131,7 +131,9 @@ impl Notes {
     pub(crate) fn take_in(&self) {
         // Not until none is left: others go on noting meanwhile.
         for _ in 0..MAX_FULL {
-            self.take_in_one();
+            if !self.take_in_one() {
+                break;
+            }
         }
         let _taking_in = locked(&self.taking_in);
         for list in &self.lists {
