@@ -33,11 +33,13 @@ pub struct EditOrganization {
     pub security_contacts: Option<Vec<SecurityContact>>,
     /// For how many days uses are kept.
     pub usage_retention_days: Option<u32>,
+    /// Whether Owners and Admins need a second factor.
+    pub second_factor_required: Option<bool>,
 }
 
 impl EditOrganization {
-    /// Reads `name`, `advanced_access_control`, `max_key_lifetime_ms`, `rotation_policy`, `security_contacts` and
-    /// `usage_retention_days`.
+    /// Reads `name`, `advanced_access_control`, `max_key_lifetime_ms`, `rotation_policy`, `security_contacts`,
+    /// `usage_retention_days` and `second_factor_required`.
     ///
     /// # Errors
     /// Every problem, whether a field can't be read or holds what no settings may have.
@@ -49,6 +51,7 @@ impl EditOrganization {
             rotation_policy: read_rotation_policy(&mut fields),
             security_contacts: read_contacts(&mut fields),
             usage_retention_days: read_retention(&mut fields),
+            second_factor_required: read_bool(&mut fields, "second_factor_required"),
         };
         let given = edit.clone();
         let mut amiss = FieldProblems::new();
@@ -58,6 +61,7 @@ impl EditOrganization {
             rotation_policy: given.rotation_policy.unwrap_or_default(),
             security_contacts: given.security_contacts.unwrap_or_default(),
             usage_retention_days: given.usage_retention_days.unwrap_or(USAGE_RETENTION_DAYS),
+            second_factor_required: false,
         }
         .check(&mut amiss);
         fields.absorb(amiss.into_inner());
@@ -210,6 +214,9 @@ pub struct EditOrganizationBody {
     /// For how many days it is kept who used which key; null goes back to 400.
     #[schema(minimum = 1, maximum = 3650)]
     pub usage_retention_days: Option<u32>,
+    /// Whether the console asks Owners and Admins for a second factor. Everybody who manages may switch it on; only an Owner
+    /// switches it off. It binds sessions of people, not management tokens.
+    pub second_factor_required: Option<bool>,
 }
 
 const _: () = assert!(LIFETIME_BOUNDS_MS.0 == 86_400_000 && LIFETIME_BOUNDS_MS.1 == 315_360_000_000);
@@ -297,6 +304,8 @@ pub struct SettingsView {
     pub rotation_policy: RotationPolicyView,
     /// For how many days it is kept who used which key.
     pub usage_retention_days: u32,
+    /// Whether the console asks Owners and Admins for a second factor; management tokens are not asked for one.
+    pub second_factor_required: bool,
     /// Who is told when a key is compromised; only to whoever may change it, because a webhook's address may be secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_contacts: Option<Vec<ContactView>>,
@@ -317,6 +326,7 @@ impl SettingsView {
             max_key_lifetime_ms: settings.max_key_lifetime_ms,
             rotation_policy,
             usage_retention_days: settings.usage_retention_days,
+            second_factor_required: settings.second_factor_required,
             security_contacts: None,
         }
     }
@@ -406,7 +416,7 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_sent_back() {
         let body = r#"{"advanced_access_control": false, "max_key_lifetime_ms": 86400000,
-            "rotation_policy": {"production": null, "ci_cd": 7}, "usage_retention_days": 30,
+            "rotation_policy": {"production": null, "ci_cd": 7}, "usage_retention_days": 30, "second_factor_required": true,
             "security_contacts": [{"kind": "webhook", "address": "https://example.com/h"}]}"#;
         let edit = read(body).unwrap();
         let settings = OrganizationSettings {
@@ -415,6 +425,7 @@ mod tests {
             rotation_policy: edit.rotation_policy.clone().unwrap(),
             security_contacts: edit.security_contacts.clone().unwrap(),
             usage_retention_days: edit.usage_retention_days.unwrap(),
+            second_factor_required: edit.second_factor_required.unwrap(),
         };
         let shown = SettingsView::of(&settings);
         assert_eq!(shown.security_contacts, None);

@@ -98,6 +98,11 @@ text_id!(
     |byte| byte.is_ascii_alphanumeric() || byte == b'-', first |_| true
 );
 text_id!(
+    /// A session's id; not its token.
+    SessionId, max 64, "`A-Z a-z 0-9 -`",
+    |byte| byte.is_ascii_alphanumeric() || byte == b'-', first |_| true
+);
+text_id!(
     /// The id of one request; the same text is in the log, in the audit trail and in the reply.
     RequestId, max 64, "`A-Z a-z 0-9 -`",
     |byte| byte.is_ascii_alphanumeric() || byte == b'-', first |_| true

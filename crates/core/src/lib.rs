@@ -53,6 +53,8 @@ pub mod rule;
 pub mod scope;
 pub mod seal;
 pub mod secret;
+pub mod session;
+pub mod sign_in_link;
 pub mod state;
 pub mod tag;
 pub mod time;

@@ -50,6 +50,9 @@ pub struct OrganizationSettings {
     pub security_contacts: Vec<SecurityContact>,
     /// For how many days it is kept who used which key.
     pub usage_retention_days: u32,
+    /// Whether Owners and Admins need a second factor to use their sessions. Binds neither management tokens nor whoever can
+    /// open the socket on the machine.
+    pub second_factor_required: bool,
 }
 
 impl Default for OrganizationSettings {
@@ -60,6 +63,7 @@ impl Default for OrganizationSettings {
             rotation_policy: BTreeMap::new(),
             security_contacts: Vec::new(),
             usage_retention_days: USAGE_RETENTION_DAYS,
+            second_factor_required: false,
         }
     }
 }

@@ -86,6 +86,41 @@ impl SecretKind for InvitationKind {
     const NAME: &'static str = "Invitation";
 }
 
+/// The kind of a person's passphrase.
+pub enum PassphraseKind {}
+
+impl SecretKind for PassphraseKind {
+    const NAME: &'static str = "Passphrase";
+}
+
+/// The kind of the token that a browser's session is known by.
+pub enum SessionKind {}
+
+impl SecretKind for SessionKind {
+    const NAME: &'static str = "Session";
+}
+
+/// The kind of the secret in a one-time sign-in link.
+pub enum SignInLinkKind {}
+
+impl SecretKind for SignInLinkKind {
+    const NAME: &'static str = "SignInLink";
+}
+
+/// The kind of a code that stands in once for the second factor.
+pub enum RecoveryCodeKind {}
+
+impl SecretKind for RecoveryCodeKind {
+    const NAME: &'static str = "RecoveryCode";
+}
+
+/// The kind of the seed that an authenticator app counts its codes from.
+pub enum TotpSeedKind {}
+
+impl SecretKind for TotpSeedKind {
+    const NAME: &'static str = "TotpSeed";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,8 @@
 use keyward_core::audit::{Detail, Event};
 use keyward_core::invitation::{InvitationDigest, InvitationEnd, InvitationOver};
 use keyward_core::record::Actor;
-use keyward_core::secret::{InvitationKind, Secret};
+use keyward_core::secret::{InvitationKind, PassphraseKind, Secret};
+use keyward_core::usage::ClientName;
 use keyward_store::invitations::Invitation;
 use keyward_store::members::Member;
 use keyward_store::organizations::Organization;
@@ -16,6 +17,7 @@ use crate::clock::SystemRandom;
 use crate::create_organization::new_person_id;
 use crate::error::EngineError;
 use crate::refused_sign_ins::RefusedSignIn;
+use crate::sessions::{NewSession, Session};
 use crate::sign_ins::Arrival;
 
 /// Somebody who just became a member.
@@ -97,6 +99,34 @@ impl Engine {
                 created_at: now,
             },
         })
+    }
+
+    /// Accepts an invitation for somebody whom nobody knows yet, and sets their passphrase.
+    ///
+    /// # Errors
+    /// As for [`Engine::accept_invitation`]; [`EngineError::Conflict`] if somebody has the address already,
+    /// [`EngineError::Invalid`] with the field `passphrase`, which loses nothing.
+    pub async fn accept_invitation_anew(
+        &self,
+        arrival: &Arrival,
+        client: &ClientName,
+        secret: &Secret<InvitationKind>,
+        passphrase: &Secret<PassphraseKind>,
+    ) -> Result<(AcceptedInvitation, NewSession), EngineError> {
+        todo!("{arrival:?} {client:?} {secret:?} {passphrase:?}")
+    }
+
+    /// Accepts an invitation as whoever is signed in.
+    ///
+    /// # Errors
+    /// As for [`Engine::accept_invitation`]; [`EngineError::Forbidden`] if another address is invited.
+    pub async fn accept_invitation_as(
+        &self,
+        arrival: &Arrival,
+        session: &Session,
+        secret: &Secret<InvitationKind>,
+    ) -> Result<AcceptedInvitation, EngineError> {
+        todo!("{arrival:?} {session:?} {secret:?}")
     }
 
     /// Notes for the trail that somebody holds the link of an invitation that is over.

@@ -13,6 +13,7 @@ use keyward_core::field::FieldProblems;
 use keyward_core::ids::OrganizationId;
 use keyward_core::organization::{OrganizationSettings, RotationRule};
 use keyward_core::record::check_name;
+use keyward_core::role::Role;
 use keyward_store::organizations::Organization;
 use serde_json::{Value, json};
 
@@ -38,6 +39,8 @@ pub struct SettingsEdit {
     pub security_contacts: Option<Vec<SecurityContact>>,
     /// For how many days it is kept who used which key.
     pub usage_retention_days: Option<u32>,
+    /// Whether Owners and Admins need a second factor.
+    pub second_factor_required: Option<bool>,
 }
 
 /// An organization after an edit of its settings.
@@ -62,6 +65,7 @@ impl SettingsEdit {
             rotation_policy: edit.rotation_policy.unwrap_or(was.rotation_policy),
             security_contacts: edit.security_contacts.unwrap_or(was.security_contacts),
             usage_retention_days: edit.usage_retention_days.unwrap_or(was.usage_retention_days),
+            second_factor_required: edit.second_factor_required.unwrap_or(was.second_factor_required),
         }
     }
 }
@@ -85,13 +89,21 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(id).await?;
         let mut organization = found.ok_or(EngineError::NotFound("organization"))?;
-        require_manager(acting_role(&mut tx, id, &context.actor).await?)?;
+        let acting = acting_role(&mut tx, id, &context.actor).await?;
+        require_manager(acting)?;
         if expected_version.is_some_and(|expected| expected != organization.version) {
             return Err(EngineError::Stale {
                 current_version: organization.version,
             });
         }
         let settings = edit.applied_to(&organization.settings);
+        let is_lifted = organization.settings.second_factor_required && !settings.second_factor_required;
+        // Whoever manages may ask more of themselves and the others; less is for whoever answers for the whole.
+        if is_lifted && acting != Role::Owner {
+            return Err(EngineError::Forbidden(
+                "only an Owner may let Owners and Admins sign in without a second factor".to_owned(),
+            ));
+        }
         let mut problems = FieldProblems::new();
         if let Some(name) = &edit.name {
             problems.keep("name", check_name(name));
@@ -153,6 +165,11 @@ fn changes(was: &Organization, name: &str, settings: &OrganizationSettings) -> R
             "usage_retention_days",
             json!(before.usage_retention_days),
             json!(settings.usage_retention_days),
+        ),
+        (
+            "second_factor_required",
+            json!(before.second_factor_required),
+            json!(settings.second_factor_required),
         ),
         (
             "security_contacts",

@@ -24,6 +24,7 @@ pub mod node;
 pub mod organizations;
 pub mod purge;
 pub mod schema;
+pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod usage;

@@ -156,6 +156,7 @@ async fn edit(grant: Grant, mut call: ManagementCall) -> Result<Response, Proble
         rotation_policy: edit.rotation_policy,
         security_contacts: edit.security_contacts,
         usage_retention_days: edit.usage_retention_days,
+        second_factor_required: edit.second_factor_required,
     };
     let edited = call
         .engine()

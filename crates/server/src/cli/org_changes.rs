@@ -36,6 +36,9 @@ pub(super) struct Edit {
     /// For how many days it is kept who used which key
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     usage_retention_days: Option<u32>,
+    /// Whether Owners and Admins need a second factor to use the console; only an Owner switches it off
+    #[arg(long, value_name = "ON|OFF", value_parser = on_or_off)]
+    second_factor_required: Option<bool>,
     /// Tell this one when a key is compromised: `email:security@example.com`, `webhook:https://example.com/hook`
     #[arg(long = "add-contact", value_name = "KIND:ADDRESS", value_parser = contact)]
     add_contacts: Vec<ContactView>,
@@ -152,6 +155,9 @@ fn changes(edit: Edit, settings: SettingsView) -> Result<Map<String, Value>> {
     if let Some(days) = edit.usage_retention_days {
         set("usage_retention_days", days.into());
     }
+    if let Some(is_on) = edit.second_factor_required {
+        set("second_factor_required", is_on.into());
+    }
     if !edit.rotations.is_empty() {
         let mut policy: RotationPolicyView = settings.rotation_policy;
         for Rotation(environment, days) in edit.rotations {
@@ -191,13 +197,12 @@ pub(super) fn setting_facts(settings: &SettingsView) -> Vec<(&'static str, Strin
         };
         rotations.push(format!("{} {days}", environment.name()));
     }
-    let pickers = if settings.advanced_access_control {
-        "on"
-    } else {
-        "off"
-    };
+    let on_off = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
     let mut facts = vec![
-        ("Advanced access control", pickers.to_owned()),
+        (
+            "Advanced access control",
+            on_off(settings.advanced_access_control),
+        ),
         (
             "Longest life of keys",
             settings
@@ -206,6 +211,14 @@ pub(super) fn setting_facts(settings: &SettingsView) -> Vec<(&'static str, Strin
         ),
         ("Rotation", rotations.join(", ")),
         ("Uses are kept", format!("{} days", settings.usage_retention_days)),
+        (
+            "Second factor of Owners and Admins",
+            if settings.second_factor_required {
+                "required".to_owned()
+            } else {
+                "as they like".to_owned()
+            },
+        ),
     ];
     for contact in settings.security_contacts.iter().flatten() {
         facts.push((
@@ -283,7 +296,7 @@ mod tests {
     fn settings() -> SettingsView {
         serde_json::from_value(json!({
             "advanced_access_control": true, "max_key_lifetime_ms": null,
-            "rotation_policy": { "production": 30, "ci_cd": null }, "usage_retention_days": 400,
+            "rotation_policy": { "production": 30, "ci_cd": null }, "usage_retention_days": 400, "second_factor_required": false,
             "security_contacts": [{ "kind": "email", "address": "a@b" }],
         }))
         .unwrap()
@@ -297,6 +310,7 @@ mod tests {
             max_key_lifetime: None,
             rotations: Vec::new(),
             usage_retention_days: None,
+            second_factor_required: None,
             add_contacts: Vec::new(),
             remove_contacts: Vec::new(),
         }
@@ -308,6 +322,7 @@ mod tests {
         let edit = Edit {
             max_key_lifetime: Some(lifetime("none").unwrap()),
             usage_retention_days: Some(30),
+            second_factor_required: Some(true),
             rotations: vec![
                 rotation("production=preset").unwrap(),
                 rotation("staging=7d").unwrap(),
@@ -321,6 +336,7 @@ mod tests {
             json!({
                 "max_key_lifetime_ms": null,
                 "usage_retention_days": 30,
+                "second_factor_required": true,
                 "rotation_policy": { "staging": 7, "ci_cd": null },
                 "security_contacts": [{ "kind": "email", "address": "a@b" },
                     { "kind": "webhook", "address": "https://example.com/h" }],
