@@ -1,4 +1,4 @@
-//! The few pages that a person can open before there is a console: what a refusal means, and how keys are managed here.
+//! The few pages that a person can open without signing in: what a refusal means, and how keys are managed here.
 //!
 //! Every refusal links to one of them, so they need no key, tell nothing of anybody's data, load nothing from elsewhere
 //! and work without scripts.
@@ -13,7 +13,6 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use keyward_api::problem::RequestCode;
-use keyward_core::ids::OrganizationId;
 use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
 
@@ -69,13 +68,6 @@ struct ApiPage<'a> {
     public_url: &'a str,
 }
 
-#[derive(Template)]
-#[template(path = "secret_keys.html")]
-struct SecretKeysPage<'a> {
-    organization: &'a str,
-    public_url: &'a str,
-}
-
 /// The pages.
 #[expect(
     clippy::disallowed_methods,
@@ -84,7 +76,6 @@ struct SecretKeysPage<'a> {
 pub fn routes() -> Router<SharedSite> {
     let reference = Arc::new(Reference::new());
     Router::new()
-        .route("/", get(start))
         .route("/help", get(start))
         .route(
             "/help/keyward.css",
@@ -99,7 +90,6 @@ pub fn routes() -> Router<SharedSite> {
         )
         .route("/help/errors", get(errors))
         .route("/help/errors/{code}", get(error))
-        .route("/org/{organization}/settings/secret-keys", get(secret_keys))
 }
 
 async fn start(State(site): State<SharedSite>, request: Request) -> Response {
@@ -158,19 +148,6 @@ async fn error(State(site): State<SharedSite>, name: PathText, request: Request)
         ErrorPage { code }
             .render()
             .map_err(|error| Problem::internal(&error))
-    })
-}
-
-async fn secret_keys(State(site): State<SharedSite>, id: PathText, request: Request) -> Response {
-    page(&site, request, || {
-        let id: OrganizationId = text_of(id)?
-            .parse()
-            .map_err(|_| Problem::not_found("organization"))?;
-        let page = SecretKeysPage {
-            organization: id.as_str(),
-            public_url: &site.public_url,
-        };
-        page.render().map_err(|error| Problem::internal(&error))
     })
 }
 

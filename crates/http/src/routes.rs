@@ -100,7 +100,10 @@ impl Call {
 }
 
 /// A place among the requests with a body; held until the request is answered.
-pub(crate) async fn room_for_body(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
+///
+/// # Errors
+/// `busy` where none gets free in time.
+pub async fn room_for_body(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
     let room = Arc::clone(&site.bodies).acquire_owned();
     let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
     room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())

@@ -319,6 +319,7 @@ fn public_router(site: &SharedSite, management: &SharedManagement) -> Router {
         .merge(verify::routes())
         .merge(management::routes(management, Door::Network))
         .merge(keyward_vi::router())
+        .merge(keyward_console::routes())
         .merge(pages::routes())
         .merge(health::routes(Detail::Status))
         .fallback(routes::no_such_route)

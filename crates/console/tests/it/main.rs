@@ -1,0 +1,5 @@
+//! Tests of the console through its router, as a browser without JavaScript meets it.
+#![allow(missing_docs, clippy::panic, reason = "tests")]
+
+mod sign_in;
+mod support;
