@@ -9,6 +9,7 @@
     reason = "printing what it does is what this program is for"
 )]
 
+mod browser;
 mod load;
 mod postgres;
 mod python;

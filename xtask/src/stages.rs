@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::browser::Browser;
 use crate::postgres::Cluster;
 use crate::python;
 use crate::system;
@@ -25,6 +26,7 @@ pub(crate) enum Stage {
     SupplyChain,
     Postgres,
     Python,
+    Browser,
     Build,
     Test,
 }
@@ -35,17 +37,19 @@ pub(crate) struct Surroundings {
     postgres: Option<Cluster>,
     python: Option<PathBuf>,
     schemathesis: Option<PathBuf>,
+    browser: Option<Browser>,
     is_build_broken: bool,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Format,
         Self::Lints,
         Self::Docs,
         Self::SupplyChain,
         Self::Postgres,
         Self::Python,
+        Self::Browser,
         Self::Build,
         Self::Test,
     ];
@@ -58,6 +62,7 @@ impl Stage {
             Self::SupplyChain => "supply-chain",
             Self::Postgres => "postgres",
             Self::Python => "python",
+            Self::Browser => "browser",
             Self::Build => "build",
             Self::Test => "test",
         }
@@ -71,6 +76,7 @@ impl Stage {
             Self::SupplyChain => "licences, advisories and banned crates (cargo deny)",
             Self::Postgres => "find or install PostgreSQL, and start an empty server",
             Self::Python => "find or install the official Python client and Schemathesis",
+            Self::Browser => "find or install Chromium, its driver and axe-core",
             Self::Build => "build the `keyward` program",
             Self::Test => "run all tests (cargo test)",
         }
@@ -79,7 +85,8 @@ impl Stage {
     /// Stages whose result this one uses.
     pub(crate) fn needs(self) -> &'static [Self] {
         match self {
-            Self::Test => &[Self::Postgres, Self::Python],
+            Self::Test => &[Self::Postgres, Self::Python, Self::Browser],
+            Self::Browser => &[Self::Python],
             _ => &[],
         }
     }
@@ -105,6 +112,13 @@ impl Stage {
             Self::Python => {
                 surroundings.python = Some(python::official_client()?);
                 surroundings.schemathesis = Some(python::schemathesis()?);
+                Ok(Tally::one_passed())
+            }
+            Self::Browser => {
+                let python = surroundings.python.as_deref();
+                let python =
+                    python.context("there is no Python to fetch axe-core with; see the stage `python`")?;
+                surroundings.browser = Some(Browser::prepare(python)?);
                 Ok(Tally::one_passed())
             }
             Self::Build => {
@@ -158,6 +172,11 @@ fn run_tests(surroundings: &Surroundings) -> Result<Tally> {
     }
     if let Some(python) = &surroundings.schemathesis {
         command.env("KEYWARD_TEST_SCHEMATHESIS", python);
+    }
+    if let Some(browser) = &surroundings.browser {
+        command.env("KEYWARD_TEST_CHROMIUM", &browser.chromium);
+        command.env("KEYWARD_TEST_CHROMEDRIVER", &browser.driver);
+        command.env("KEYWARD_TEST_AXE", &browser.axe);
     }
     let mut child = command.spawn().context("could not start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no output")?;

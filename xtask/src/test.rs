@@ -95,7 +95,13 @@ mod tests {
     fn a_chosen_stage_brings_what_it_needs_first() {
         assert_eq!(
             choose(&[Stage::Test, Stage::Format]),
-            [Stage::Format, Stage::Postgres, Stage::Python, Stage::Test]
+            [
+                Stage::Format,
+                Stage::Postgres,
+                Stage::Python,
+                Stage::Browser,
+                Stage::Test
+            ]
         );
     }
 

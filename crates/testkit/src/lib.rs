@@ -9,6 +9,7 @@
     reason = "a test that cannot go on ends, with a sentence that says why"
 )]
 
+pub mod browser;
 pub mod clock;
 pub mod command;
 pub mod deadline;
