@@ -13,6 +13,7 @@ mod browser;
 mod load;
 mod postgres;
 mod python;
+mod screenshots;
 mod stages;
 mod system;
 mod tally;
@@ -36,11 +37,14 @@ enum Command {
     Test(test::Options),
     /// Measure the verify route under load, next to a bare server that does the least possible
     Load(load::Options),
+    /// Take a picture of every page of the console, light and dark, wide and narrow
+    Screenshots(screenshots::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Screenshots(options) => screenshots::run(&options),
     }
 }

@@ -19,6 +19,7 @@ pub mod export;
 pub mod forgery;
 pub mod postgres;
 pub mod python;
+pub mod sample;
 pub mod seed;
 pub mod server;
 pub mod transcript;
