@@ -10,6 +10,7 @@
 
 mod audit;
 mod backup;
+mod browser;
 mod configuration;
 mod durability;
 mod health;
