@@ -20,7 +20,12 @@ fn every_page_is_for_everybody_and_fits() {
     browser.click("main form button");
     browser.arrives_at("/org/");
     look_at(&browser, &sample.pages(), &mut wrong);
-    assert!(wrong.is_empty(), "{} problems:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} problems:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 fn look_at(browser: &Browser, pages: &[Page], wrong: &mut Vec<String>) {
@@ -31,13 +36,17 @@ fn look_at(browser: &Browser, pages: &[Page], wrong: &mut Vec<String>) {
         browser.prefer(Scheme::Light);
         browser.go(&page.path);
         let title = browser.evaluate("return document.title");
-        let is_found = !title.as_str().unwrap_or_default().starts_with("There is nothing here");
+        let is_found = !title
+            .as_str()
+            .unwrap_or_default()
+            .starts_with("There is nothing here");
         if is_found == (page.name == "nothing-here") {
             wrong.push(format!("{}: there is {title} at {}", page.name, page.path));
             continue;
         }
         let loaded = browser.evaluate(weigh);
-        let loaded: Vec<(String, u64)> = serde_json::from_str(loaded.as_str().unwrap_or("[]")).unwrap_or_default();
+        let loaded: Vec<(String, u64)> =
+            serde_json::from_str(loaded.as_str().unwrap_or("[]")).unwrap_or_default();
         for (name, bytes) in &loaded {
             if !name.starts_with("http://localhost:") {
                 wrong.push(format!("{}: loads {name}", page.name));
@@ -58,6 +67,11 @@ fn look_at(browser: &Browser, pages: &[Page], wrong: &mut Vec<String>) {
         if browser.is_too_wide() {
             wrong.push(format!("{}: something sticks out at 360 pixels", page.name));
         }
-        wrong.extend(browser.axe().into_iter().map(|line| format!("{} (360): {line}", page.name)));
+        wrong.extend(
+            browser
+                .axe()
+                .into_iter()
+                .map(|line| format!("{} (360): {line}", page.name)),
+        );
     }
 }

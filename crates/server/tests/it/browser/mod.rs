@@ -21,7 +21,11 @@ impl Desk {
     fn new(scripts: Scripts) -> Self {
         let keyward = KeywardProcess::quickstart(Installation::new(PROGRAM));
         let snippet = keyward.ready();
-        let port = snippet.address().rsplit(':').next().expect("an address has a port");
+        let port = snippet
+            .address()
+            .rsplit(':')
+            .next()
+            .expect("an address has a port");
         let browser = Browser::open(&format!("http://localhost:{port}"), scripts);
         let desk = Self {
             keyward,
