@@ -76,6 +76,18 @@ pub(crate) struct Compared {
 }
 
 impl Engine {
+    /// Whether somebody has this address and a passphrase.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn has_passphrase(&self, email: &str) -> Result<bool, EngineError> {
+        let Ok(email) = email.trim().parse::<EmailAddress>() else {
+            return Ok(false);
+        };
+        let found = self.inner.store.find_person_to_sign_in(&email).await?;
+        Ok(found.is_some_and(|person| person.phc.is_some()))
+    }
+
     /// Compares a passphrase with what is kept, or with nobody's.
     pub(crate) async fn compare_passphrase(
         &self,
