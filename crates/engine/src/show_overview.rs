@@ -135,9 +135,7 @@ impl Engine {
         organization: &OrganizationId,
     ) -> Result<Vec<(Actor, i64)>, EngineError> {
         let store = &self.inner.store;
-        Ok(store
-            .count_keys_by_creator(organization, MOST_CREATORS)
-            .await?)
+        Ok(store.count_keys_by_creator(organization, MOST_CREATORS).await?)
     }
 
     /// The living keys that a member answers for: what somebody decides about who removes them.
