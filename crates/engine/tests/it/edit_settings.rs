@@ -39,6 +39,7 @@ async fn settings_are_edited_field_by_field_and_told_before_and_after(kind: Kind
         rotation_policy: Some([(Environment::Production, RotationRule::EveryDays(30))].into()),
         security_contacts: Some(serde_json::from_str(contact).unwrap()),
         usage_retention_days: None,
+        second_factor_required: Some(true),
     };
     let edited = test
         .engine

@@ -144,6 +144,7 @@ async fn every_action_is_an_entry(kind: Kind) {
     let hook = SecurityContact::Webhook("https://hook.example.com/zora".parse().unwrap());
     let settings = SettingsEdit {
         usage_retention_days: Some(365),
+        second_factor_required: Some(false),
         name: Some("Renameland".to_owned()),
         advanced_access_control: Some(false),
         max_key_lifetime_ms: Some(Some(400 * DAY_MS)),
