@@ -9,6 +9,8 @@ pub mod assets;
 mod call;
 mod cookies;
 mod csrf;
+mod mending;
+mod naming;
 mod pages;
 mod refused;
 mod reply;

@@ -9,11 +9,13 @@ use keyward_core::ids::{OrganizationId, TokenId};
 use keyward_core::key_text::{KeyText, Prefix, new_key_id, new_token_text};
 use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::management_token::{Token, TokenRecord, TokenState};
+use keyward_core::random::{RandomSource, RandomUnavailable};
 use keyward_core::record::{Actor, KeyName};
 use keyward_core::seal::seal;
 use keyward_core::secret::{Secret, TokenTextKind};
 use keyward_core::time::Timestamp;
 use keyward_store::{StoreError, Tx};
+use sha2::{Digest as _, Sha256};
 
 use crate::Engine;
 use crate::clock::SystemRandom;
@@ -49,6 +51,52 @@ pub struct CreatedToken {
     pub value: Secret<TokenTextKind>,
 }
 
+/// What became of a form that may be sent twice.
+#[derive(Debug)]
+pub enum TokenMade {
+    /// The token was made.
+    Now(Box<CreatedToken>),
+    /// It had been made before; its text is shown to nobody any more.
+    Before(Box<Token>),
+}
+
+/// Bytes that follow from a seed. They choose an id and nothing else: no secret is drawn from here.
+struct DrawnFrom {
+    seed: [u8; 32],
+    drawn: u64,
+}
+
+impl DrawnFrom {
+    fn form(organization: &str, actor: &str, form: &str) -> Self {
+        let mut hasher = Sha256::new_with_prefix(b"keyward form of a management token v1");
+        // Each with its length: no two differ only in where one part ends.
+        for part in [organization, actor, form] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        Self {
+            seed: hasher.finalize().into(),
+            drawn: 0,
+        }
+    }
+}
+
+impl RandomSource for DrawnFrom {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RandomUnavailable> {
+        for part in bytes.chunks_mut(32) {
+            let block = Sha256::new()
+                .chain_update(self.seed)
+                .chain_update(self.drawn.to_be_bytes())
+                .finalize();
+            self.drawn += 1;
+            for (byte, drawn) in part.iter_mut().zip(block) {
+                *byte = drawn;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Creates a management token for an organization.
     ///
@@ -61,10 +109,48 @@ impl Engine {
         draft: TokenDraft,
         ceiling: TokenCeiling,
     ) -> Result<CreatedToken, EngineError> {
+        let id = new_key_id(&self.keyring(), &mut SystemRandom)?;
+        let made = self
+            .create_token_with(context, organization, draft, ceiling, TokenId::of_text(id))
+            .await?;
+        match made {
+            TokenMade::Now(created) => Ok(*created),
+            TokenMade::Before(_) => Err(EngineError::Unavailable(StoreError::AlreadyExists)),
+        }
+    }
+
+    /// Creates a management token for a form that may be sent twice: the same `form`, from the same person, makes one token.
+    /// Nothing is kept for that. The token's id, which is no secret, is drawn from the form's, so that the second sending meets
+    /// the row of the first.
+    ///
+    /// # Errors
+    /// As [`Engine::create_token`].
+    pub async fn create_token_once(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        draft: TokenDraft,
+        ceiling: TokenCeiling,
+        form: &str,
+    ) -> Result<TokenMade, EngineError> {
+        let random = &mut DrawnFrom::form(organization.as_str(), &context.actor.to_string(), form);
+        let id = new_key_id(&self.keyring(), random)?;
+        self.create_token_with(context, organization, draft, ceiling, TokenId::of_text(id))
+            .await
+    }
+
+    async fn create_token_with(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        draft: TokenDraft,
+        ceiling: TokenCeiling,
+        id: TokenId,
+    ) -> Result<TokenMade, EngineError> {
         let engine = self.clone();
         let task = self.inner.tasks.spawn(async move {
             engine
-                .create_token_here(&context, organization, draft, ceiling)
+                .create_token_here(&context, organization, draft, ceiling, id)
                 .await
         });
         task.await.unwrap_or(Err(EngineError::OutcomeUnknown))
@@ -76,7 +162,8 @@ impl Engine {
         organization: OrganizationId,
         draft: TokenDraft,
         ceiling: TokenCeiling,
-    ) -> Result<CreatedToken, EngineError> {
+        id: TokenId,
+    ) -> Result<TokenMade, EngineError> {
         if !self.inner.right.is_held() {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
@@ -87,7 +174,6 @@ impl Engine {
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();
         let random = &mut SystemRandom;
-        let id = TokenId::of_text(new_key_id(&keyring, random)?);
         let value = new_token_text(id, random)?;
         let text = KeyText::parse(value.reveal(), &Prefix::management_token())
             .map_err(|_| EngineError::Random(keyward_core::random::RandomUnavailable))?;
@@ -111,12 +197,20 @@ impl Engine {
         let event = created_event(context, &token)?;
         let mut tx = self.inner.store.begin().await?;
         confirm_maker(&mut tx, context, &token, now).await?;
-        tx.insert_token(&token, &sealed).await?;
+        match tx.insert_token(&token, &sealed).await {
+            Ok(()) => {}
+            Err(StoreError::AlreadyExists) => {
+                tx.rollback().await?;
+                let before = self.show_token(&token.record.organization_id, id).await?;
+                return Ok(TokenMade::Before(Box::new(before)));
+            }
+            Err(error) => return Err(error.into()),
+        }
         tx.append_audit(token.record.organization_id.as_str(), &event, now)
             .await?;
         tx.fence(self.inner.right.epoch()).await?;
         tx.commit().await?;
-        Ok(CreatedToken { token, value })
+        Ok(TokenMade::Now(Box::new(CreatedToken { token, value })))
     }
 }
 

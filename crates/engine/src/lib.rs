@@ -68,6 +68,7 @@ pub mod sessions;
 pub mod show_invitation;
 pub mod show_keys;
 pub mod show_organizations;
+pub mod show_overview;
 pub mod show_people;
 pub mod show_tokens;
 pub mod show_usage;

@@ -20,7 +20,7 @@ use crate::error::EngineError;
 use crate::standing::{acting_role, require_change};
 
 /// Most keys that an answer lists.
-const MAX_LISTED: i64 = 100;
+pub(crate) const MAX_LISTED: i64 = 100;
 /// Keys that are looked up at a time.
 const STEP: i64 = 100;
 
@@ -118,7 +118,7 @@ impl Engine {
             // Somebody who may not know of keys leaves: their keys are not theirs to decide about.
             None if acting == Role::Member => KeysOfLeaver::Keep,
             None => {
-                let living = self.list_living_keys_of(leaver).await?;
+                let living = self.keys_of_member(leaver.organization, leaver.person).await?;
                 if living.count > 0 {
                     return Ok(Removal::Undecided(living));
                 }
@@ -168,20 +168,6 @@ impl Engine {
                 });
             }
         }
-    }
-
-    async fn list_living_keys_of(&self, leaver: &Leaver<'_>) -> Result<LivingKeys, EngineError> {
-        let store = &self.inner.store;
-        let count = store
-            .count_keys_of_person(leaver.organization, leaver.person)
-            .await?;
-        let keys = store
-            .list_keys_of_person(leaver.organization, leaver.person, MAX_LISTED)
-            .await?;
-        Ok(LivingKeys {
-            count: u64::try_from(count).unwrap_or_default(),
-            keys,
-        })
     }
 
     async fn end_key_of(&self, leaver: &Leaver<'_>, id: KeyId) -> Result<u64, EngineError> {

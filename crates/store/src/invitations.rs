@@ -124,6 +124,25 @@ impl Store {
             .bind(organization.as_str()).bind(after).bind(limit).fetch_all(on).await)?;
         rows.into_iter().map(Invitation::try_from).collect()
     }
+
+    /// Invitations of an organization that can still be accepted at `now`, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_open_invitations(
+        &self,
+        organization: &OrganizationId,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM invitation WHERE organization_id = $1 AND end_reason IS NULL AND expires_at > $2 \
+             ORDER BY id DESC LIMIT $3"
+        );
+        let rows = on_read!(self, on => sqlx::query_as::<_, Row>(AssertSqlSafe(sql))
+            .bind(organization.as_str()).bind(now.as_unix_ms()).bind(limit).fetch_all(on).await)?;
+        rows.into_iter().map(Invitation::try_from).collect()
+    }
 }
 
 impl Tx {

@@ -1,0 +1,307 @@
+//! The overview: what needs a person first, then figures, then what was changed lately. A new organization is taught instead.
+//!
+//! Every line that needs somebody leads to where it is dealt with. What it costs does not depend on the number of keys.
+
+use askama::Template;
+use axum::response::Response;
+use keyward_core::environment::Environment;
+use keyward_core::management_right::ManagementRight;
+use keyward_core::scope::Scope;
+use keyward_core::usage::Outcome;
+use keyward_engine::show_overview::{MOST_UNUSED, Overview, UNUSED_DAYS};
+use keyward_store::audit::AuditQuery;
+use keyward_store::key_counts::KeyCount;
+
+use crate::call::Call;
+use crate::naming::Naming;
+use crate::refused::Refused;
+use crate::reply;
+use crate::routes::ConsoleRoutes;
+use crate::shell::{Section, Shell};
+use crate::visit::Visit;
+use crate::words::{When, counted, environment_name, grouped, scope_name, scope_sentence};
+
+/// Changes that are named.
+const CHANGES: u32 = 8;
+/// Addresses and codes that are named.
+const SHOWN: usize = 5;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    shell: Shell,
+    base: String,
+    id: String,
+    public_url: String,
+    /// Nobody ever made a key here.
+    is_new: bool,
+    scopes: Vec<(&'static str, &'static str)>,
+    needs: Vec<Need>,
+    addresses: Vec<AddressRow>,
+    more_addresses: usize,
+    refused: Vec<RefusedRow>,
+    keys: String,
+    environments: Vec<EnvironmentRow>,
+    accepted: String,
+    refused_of_days: String,
+    days: Vec<DayRow>,
+    changes: Vec<ChangeRow>,
+}
+
+/// Something that somebody should see to.
+struct Need {
+    tone: &'static str,
+    title: String,
+    sentence: &'static str,
+    href: String,
+    verb: &'static str,
+}
+
+struct AddressRow {
+    address: String,
+    key: String,
+    href: String,
+    first: When,
+}
+
+struct RefusedRow {
+    code: String,
+    title: &'static str,
+    uses: String,
+}
+
+struct EnvironmentRow {
+    name: &'static str,
+    href: String,
+    keys: String,
+}
+
+struct DayRow {
+    day: When,
+    accepted: String,
+    refused: String,
+}
+
+struct ChangeRow {
+    actor: String,
+    what: String,
+    /// What it was done to, where that has a page.
+    target: Option<(String, String)>,
+    at: When,
+}
+
+pub(super) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
+    routes.page("/org/{organization}", ManagementRight::KeysRead, show)
+}
+
+async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
+    let overview = call.engine().show_overview(visit.id()).await?;
+    let now = call.now();
+    let total: i64 = overview.keys.iter().map(|count| count.keys).sum();
+    let sum = |value: fn(&keyward_store::usage_queries::UsagePoint) -> i64| {
+        overview.days.iter().map(value).sum::<i64>().unsigned_abs()
+    };
+    let addresses = overview.new_addresses.iter().take(SHOWN).map(|seen| AddressRow {
+        address: seen.address.clone(),
+        key: if seen.name.is_empty() {
+            seen.key_id.to_string()
+        } else {
+            seen.name.clone()
+        },
+        href: visit.url(&format!("settings/secret-keys/{}/activity", seen.key_id)),
+        first: When::relative(seen.first_at, now),
+    });
+    let days = overview.days.iter().rev();
+    let days = days
+        .filter(|day| day.accepted + day.refused > 0)
+        .map(|day| DayRow {
+            day: When::date(day.at),
+            accepted: grouped(day.accepted.unsigned_abs()),
+            refused: grouped(day.refused.unsigned_abs()),
+        });
+    reply::page(&OverviewPage {
+        shell: Shell::of(&visit, &call, Section::Overview, "Overview", &[]),
+        base: format!("/org/{}", visit.id()),
+        id: visit.organization.id.to_string(),
+        public_url: call.site.public_url.clone(),
+        is_new: !overview.had_keys,
+        scopes: Scope::ALL
+            .map(|scope| (scope_name(scope), scope_sentence(scope)))
+            .into_iter()
+            .collect(),
+        needs: needs(&visit, &overview),
+        addresses: addresses.collect(),
+        more_addresses: overview.new_addresses.len().saturating_sub(SHOWN),
+        refused: refused_rows(&overview),
+        keys: counted(total.unsigned_abs(), "key", "keys"),
+        environments: environments(&visit, &overview.keys),
+        accepted: grouped(sum(|day| day.accepted)),
+        refused_of_days: grouped(sum(|day| day.refused)),
+        days: days.collect(),
+        changes: changes(&visit, &call).await?,
+    })
+}
+
+fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
+    let sum = |value: fn(&KeyCount) -> i64| overview.keys.iter().map(value).sum::<i64>().unsigned_abs();
+    let keys = |query: &str| format!("{}?{query}", visit.url("settings/secret-keys"));
+    let mut needs = Vec::new();
+    let overdue = sum(|count| count.overdue);
+    if overdue > 0 {
+        needs.push(Need {
+            tone: "danger",
+            title: format!("{} due for rotation", counted(overdue, "key is", "keys are")),
+            sentence: "The longer a secret lives, the more places it has got to. A rotation gives applications time to change.",
+            href: keys("due=due&due=overdue"),
+            verb: "See what is due",
+        });
+    }
+    let soon = sum(|count| count.due_soon);
+    if soon > 0 {
+        needs.push(Need {
+            tone: "warn",
+            title: format!("{} due within 14 days", counted(soon, "key is", "keys are")),
+            sentence: "Rotate them when it suits, before they are overdue.",
+            href: keys("due=due_soon"),
+            verb: "See what is due soon",
+        });
+    }
+    if overview.unused > 0 {
+        let count = u64::try_from(overview.unused).unwrap_or_default();
+        let at_least = if overview.unused >= MOST_UNUSED {
+            "At least "
+        } else {
+            ""
+        };
+        needs.push(Need {
+            tone: "warn",
+            title: format!(
+                "{at_least}{} nobody used for {UNUSED_DAYS} days",
+                counted(count, "key", "keys")
+            ),
+            sentence: "What nobody uses, nobody misses, except whoever found it. Select them there and remove them with a preview.",
+            href: keys(&format!("unused={UNUSED_DAYS}")),
+            verb: "See unused keys",
+        });
+    }
+    if overview.open_invitations > 0 {
+        let count = u64::try_from(overview.open_invitations).unwrap_or_default();
+        needs.push(Need {
+            tone: "",
+            title: format!("{} open", counted(count, "invitation is", "invitations are")),
+            sentence: "Nobody accepted yet. Take back what is not needed.",
+            href: visit.url("settings/members"),
+            verb: "See invitations",
+        });
+    }
+    needs
+}
+
+fn refused_rows(overview: &Overview) -> Vec<RefusedRow> {
+    let rows = overview
+        .refused
+        .iter()
+        .take(SHOWN)
+        .map(|(code, uses)| RefusedRow {
+            title: match Outcome::from_name(code) {
+                Some(Outcome::Refused(code)) => code.title(),
+                _ => "Refused",
+            },
+            code: code.clone(),
+            uses: grouped(uses.unsigned_abs()),
+        });
+    rows.collect()
+}
+
+fn environments(visit: &Visit, counts: &[KeyCount]) -> Vec<EnvironmentRow> {
+    let all = Environment::ALL
+        .into_iter()
+        .map(Some)
+        .chain(std::iter::once(None));
+    let found = all.filter_map(|environment| {
+        let count = counts.iter().find(|count| count.environment == environment)?;
+        let name = environment.map_or("none", Environment::name);
+        Some(EnvironmentRow {
+            name: environment_name(environment),
+            href: format!("{}?environment={name}", visit.url("settings/secret-keys")),
+            keys: grouped(count.keys.unsigned_abs()),
+        })
+    });
+    found.collect()
+}
+
+async fn changes(visit: &Visit, call: &Call) -> Result<Vec<ChangeRow>, Refused> {
+    if !visit.may(ManagementRight::AuditRead) {
+        return Ok(Vec::new());
+    }
+    let engine = call.engine();
+    let found = engine
+        .list_audit(visit.id().as_str(), &AuditQuery::default(), None, CHANGES)
+        .await?;
+    let mut naming = Naming::new(engine, visit.id());
+    let mut rows = Vec::new();
+    for entry in found.items {
+        let target = match entry.target.split_once('/') {
+            Some(("key", id)) => {
+                let name = naming.text(&entry.target).await?;
+                let name = name.strip_prefix("key ").unwrap_or(&name).to_owned();
+                Some((visit.url(&format!("settings/secret-keys/{id}")), name))
+            }
+            Some(("person", _)) => Some((visit.url("settings/members"), naming.text(&entry.target).await?)),
+            Some(("token", _)) => {
+                let name = naming.text(&entry.target).await?;
+                let name = name.strip_prefix("token ").unwrap_or(&name).to_owned();
+                Some((visit.url("settings/tokens"), name))
+            }
+            _ => None,
+        };
+        rows.push(ChangeRow {
+            actor: naming.text(&entry.actor).await?,
+            what: action_words(&entry.action),
+            target,
+            at: When::relative(keyward_core::time::Timestamp::from_unix_ms(entry.at), call.now()),
+        });
+    }
+    Ok(rows)
+}
+
+/// What was done, after the name of who did it.
+fn action_words(action: &str) -> String {
+    let words = match action {
+        "key.create" => "created the key",
+        "key.edit" => "edited the key",
+        "key.pause" => "paused the key",
+        "key.resume" => "resumed the key",
+        "key.delete" => "ended the key",
+        "key.replace" => "replaced the key",
+        "key.rotate" => "rotated the key",
+        "key.rotation_finish" => "finished the rotation of the key",
+        "key.rotation_cancel" => "cancelled the rotation of the key",
+        "key.rotation_first_use" => "saw the new secret used first of the key",
+        "key.hand_over" => "handed over the key",
+        "keys.bulk" => "changed many keys at once",
+        "keys.stop" => "stopped keys in an emergency",
+        "member.change_role" => "changed the role of",
+        "member.remove" => "removed",
+        "invitation.create" => "invited somebody",
+        "invitation.accept" => "accepted an invitation",
+        "invitation.revoke" => "took an invitation back",
+        "token.create" => "created the token",
+        "token.delete" => "removed the token",
+        "token.sign_in" => "used the token",
+        "organization.create" => "created the organization",
+        "organization.edit" => "edited the organization",
+        "organization.edit_settings" => "changed settings",
+        "organization.stop" => "stopped every key",
+        "organization.resume" => "resumed the keys",
+        "organization.lock" => "locked the organization",
+        "organization.unlock" => "unlocked the organization",
+        "organization.delete" => "deleted the organization",
+        "organization.restore" => "restored the organization",
+        "contact.test" => "sent a test to security contacts",
+        "contact.enable" => "switched a security contact on again",
+        "contact.rotate_secret" => "gave a webhook a new signing secret",
+        other => return other.replace(['.', '_'], " "),
+    };
+    words.to_owned()
+}
