@@ -17,6 +17,7 @@ pub mod due;
 mod error;
 pub mod idempotency;
 pub mod invitations;
+pub mod key_counts;
 pub mod key_list;
 pub mod keys;
 pub mod members;

@@ -3,11 +3,13 @@
 //! A page's address and its form's address are the same where they can be: the form that has to be mended is shown again by the
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
+mod secret_keys;
 mod sign_in;
 
 use crate::routes::ConsoleRoutes;
 
 /// Adds every page.
 pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
+    let routes = secret_keys::add(routes);
     sign_in::add(routes)
 }
