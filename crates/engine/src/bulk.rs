@@ -156,6 +156,20 @@ impl Engine {
         organization: OrganizationId,
         token: &str,
     ) -> Result<BulkOutcome, EngineError> {
+        self.run_bulk_as(context, organization, (token, None)).await
+    }
+
+    /// As [`Engine::run_bulk`], and a deletion is for this reason instead of the one that the dry run was made with: what a dry
+    /// run shows does not depend on it, so people may choose it when they have seen that.
+    ///
+    /// # Errors
+    /// As [`Engine::run_bulk`].
+    pub async fn run_bulk_as(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        (token, reason): (&str, Option<DeleteReason>),
+    ) -> Result<BulkOutcome, EngineError> {
         let now = self.now();
         let principal = context.actor.to_string();
         let mut tx = self.inner.store.begin().await?;
@@ -173,7 +187,10 @@ impl Engine {
         };
         let request: Request = read(&preview.request)?;
         let items: Vec<(KeyId, i64)> = read(&preview.items)?;
-        let action = BulkAction::of(&request).ok_or(unreadable())?;
+        let action = match (BulkAction::of(&request).ok_or(unreadable())?, reason) {
+            (BulkAction::Delete(_), Some(reason)) => BulkAction::Delete(reason),
+            (action, _) => action,
+        };
         // Told once what was meant, with what takes the token; each key has an entry of its own.
         let event = Event {
             actor: principal,

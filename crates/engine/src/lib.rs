@@ -24,6 +24,7 @@ pub mod delete_key;
 pub mod delete_organization;
 pub mod delete_token;
 pub mod deliver;
+pub mod describe_keys;
 pub mod edit_key;
 pub mod edit_organization;
 pub mod edit_settings;

@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod invitations;
 pub mod key_counts;
 pub mod key_list;
+pub mod key_list_context;
 pub mod keys;
 pub mod members;
 pub mod node;

@@ -13,6 +13,7 @@ mod members;
 mod organization_end;
 mod overview;
 mod roles;
+mod secret_keys;
 mod security;
 mod sign_in;
 mod tokens;
@@ -33,5 +34,6 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = contacts::add(routes);
     let routes = deliveries::add(routes);
     let routes = emergency::add(routes);
+    let routes = secret_keys::add(routes);
     tokens::add(routes)
 }
