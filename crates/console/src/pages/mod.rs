@@ -3,11 +3,30 @@
 //! A page's address and its form's address are the same where they can be: the form that has to be mended is shown again by the
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
+mod account;
+mod audit;
+mod audit_erase;
+mod audit_export;
+mod audit_verify;
+mod audit_words;
+mod help;
+mod invitation_links;
+mod second_factor;
 mod sign_in;
+mod sign_in_links;
 
 use crate::routes::ConsoleRoutes;
 
 /// Adds every page.
 pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
-    sign_in::add(routes)
+    let routes = sign_in::add(routes);
+    let routes = sign_in_links::add(routes);
+    let routes = invitation_links::add(routes);
+    let routes = account::add(routes);
+    let routes = second_factor::add(routes);
+    let routes = audit::add(routes);
+    let routes = audit_verify::add(routes);
+    let routes = audit_export::add(routes);
+    let routes = audit_erase::add(routes);
+    help::add(routes)
 }
