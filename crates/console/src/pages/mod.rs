@@ -3,19 +3,29 @@
 //! A page's address and its form's address are the same where they can be: the form that has to be mended is shown again by the
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
+mod account;
+mod audit;
+mod audit_erase;
+mod audit_export;
+mod audit_verify;
+mod audit_words;
 mod contacts;
 mod deliveries;
 mod emergency;
 mod general;
+mod help;
+mod invitation_links;
 mod invitations;
 mod leaving;
 mod members;
 mod organization_end;
 mod overview;
 mod roles;
+mod second_factor;
 mod secret_keys;
 mod security;
 mod sign_in;
+mod sign_in_links;
 mod tokens;
 
 use crate::routes::ConsoleRoutes;
@@ -35,5 +45,14 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = deliveries::add(routes);
     let routes = emergency::add(routes);
     let routes = secret_keys::add(routes);
-    tokens::add(routes)
+    let routes = tokens::add(routes);
+    let routes = sign_in_links::add(routes);
+    let routes = invitation_links::add(routes);
+    let routes = account::add(routes);
+    let routes = second_factor::add(routes);
+    let routes = audit::add(routes);
+    let routes = audit_verify::add(routes);
+    let routes = audit_export::add(routes);
+    let routes = audit_erase::add(routes);
+    help::add(routes)
 }

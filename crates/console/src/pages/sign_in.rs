@@ -6,9 +6,10 @@
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
+use keyward_core::ids::OrganizationId;
+use keyward_core::role::Role;
 use keyward_core::secret::{PassphraseKind, Secret};
 use keyward_engine::sessions::{NewSession, Session, SessionStage};
-use keyward_engine::show_people::OrganizationOfPerson;
 use keyward_engine::sign_in::SignInRefused;
 
 use crate::call::Call;
@@ -74,15 +75,14 @@ async fn start(stranger: Stranger, call: Call) -> Result<Response, Refused> {
 async fn home(session: &Session, call: &Call) -> Result<Response, Refused> {
     let organizations = call.engine().organizations_of(&session.person_id).await?;
     Ok(match organizations.as_slice() {
-        [one] => reply::see_other(&home_of(one)),
+        [one] => reply::see_other(&first_page(&one.organization.id, one.role)),
         _ => reply::see_other("/organizations"),
     })
 }
 
 /// Where a member begins: managers at the overview, others at what they may see.
-fn home_of(one: &OrganizationOfPerson) -> String {
-    let id = &one.organization.id;
-    if one.role.is_manager() {
+pub(super) fn first_page(id: &OrganizationId, role: Role) -> String {
+    if role.is_manager() {
         format!("/org/{id}")
     } else {
         format!("/org/{id}/settings/general")
@@ -240,7 +240,7 @@ async fn sign_out(stranger: Stranger, call: Call) -> Result<Response, Refused> {
 }
 
 /// Ends a session; the browser forgets its token in any case.
-async fn end(call: &Call, session: &Session) {
+pub(super) async fn end(call: &Call, session: &Session) {
     let ended = call
         .engine()
         .end_session(&call.context, &session.person_id, &session.id);
@@ -257,12 +257,7 @@ pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCod
     match refused {
         SignInRefused::Wrong => Ok((StatusCode::UNPROCESSABLE_ENTITY, wrong.to_owned())),
         SignInRefused::TooMany { retry_after_ms } => {
-            let seconds = retry_after_ms.max(0).div_euclid(1_000) + 1;
-            let wait = if seconds > 90 {
-                format!("{} minutes", seconds.div_euclid(60) + 1)
-            } else {
-                format!("{seconds} seconds")
-            };
+            let wait = wait_words(retry_after_ms);
             Ok((
                 StatusCode::TOO_MANY_REQUESTS,
                 format!(
@@ -276,5 +271,15 @@ pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCod
         )),
         SignInRefused::Over => Err(Refused::SignIn),
         SignInRefused::Engine(error) => Err(error.into()),
+    }
+}
+
+/// How long to wait, rounded up.
+pub(super) fn wait_words(retry_after_ms: i64) -> String {
+    let seconds = retry_after_ms.max(0).div_euclid(1_000) + 1;
+    if seconds > 90 {
+        format!("{} minutes", seconds.div_euclid(60) + 1)
+    } else {
+        format!("{seconds} seconds")
     }
 }

@@ -1,0 +1,352 @@
+//! Entries of the audit trail in words: who, what, to what, and the facts as short pairs.
+//!
+//! Names are looked up as they are now, and stand beside the ids that the trail holds; a person who left has none. What an entry says
+//! of nothing (`none`, zero, an empty list) is left out here and is in the export. A personal value that was erased is told as erased.
+
+use std::collections::BTreeMap;
+
+use keyward_core::audit_export::EntryLine;
+use keyward_core::ids::{KeyId, PersonId};
+use keyward_core::record::Actor;
+use keyward_core::time::{Timestamp, duration_words};
+use keyward_engine::EngineError;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::refused::Refused;
+use crate::visit::Visit;
+use crate::words::exact;
+
+/// Longest text of a fact that a row shows; the export has it whole.
+const MAX_FACT: usize = 240;
+/// The end of a fact's name that holds a commitment to a personal value.
+const COMMITMENT: &str = "_commitment";
+
+/// Every action that an organization's trail knows, with its words, in the order in which they are offered.
+pub(super) const ACTIONS: &[(&str, &str)] = &[
+    ("key.create", "Created a secret key"),
+    ("key.edit", "Edited a key's permission or settings"),
+    ("key.pause", "Paused a key"),
+    ("key.resume", "Resumed a key"),
+    ("key.delete", "Removed a key"),
+    ("key.rotate", "Rotated a key"),
+    ("key.rotation_first_use", "A key's new secret was used first"),
+    ("key.rotation_finish", "Finished a rotation"),
+    ("key.rotation_cancel", "Cancelled a rotation"),
+    ("key.rotation_end", "A key's old secret ended"),
+    ("key.rotation_dropped", "A rotation was dropped"),
+    ("key.hand_over", "Handed a key over"),
+    ("key.repeat_value", "Showed a new key's value once more"),
+    ("keys.bulk", "Changed several keys at once"),
+    ("member.change_role", "Changed a member's role"),
+    ("member.remove", "Removed a member"),
+    ("invitation.create", "Invited somebody"),
+    ("invitation.accept", "Accepted an invitation"),
+    ("invitation.revoke", "Took an invitation back"),
+    ("invitation.refused", "Refused an invitation's link"),
+    ("person.sign_in", "Signed in"),
+    ("person.sign_in_refused", "Refused a sign-in"),
+    ("person.act_as", "The server's administrator acted as a member"),
+    ("token.create", "Created a management token"),
+    ("token.delete", "Removed a management token"),
+    ("token.sign_in", "Used a management token"),
+    ("token.refused", "Refused a management token"),
+    ("organization.create", "Created the organization"),
+    ("organization.edit", "Edited the organization"),
+    ("organization.edit_settings", "Changed security settings"),
+    ("organization.lock", "Locked the organization"),
+    ("organization.unlock", "Unlocked the organization"),
+    ("organization.stop", "Stopped every key"),
+    ("organization.resume", "Resumed the organization's keys"),
+    ("organization.delete", "Deleted the organization"),
+    ("organization.restore", "Took the organization's deletion back"),
+    ("organization.postpone_purge", "Put the organization's purge off"),
+    ("contact.test", "Sent a test to security contacts"),
+    ("contact.enable", "Enabled a security contact"),
+    ("contact.disable", "A security contact was disabled"),
+    ("contact.rotate_secret", "Rotated a security contact's secret"),
+    ("dataset.create", "Created a dataset"),
+    ("dataset.edit", "Edited a dataset"),
+    ("dataset.delete", "Deleted a dataset"),
+    ("audit.export", "Exported the audit trail"),
+    ("audit.checkpoint", "Signed a checkpoint"),
+    ("audit.erase", "Erased personal values"),
+];
+
+/// An action in words; its own name for one that is not in the table.
+pub(super) fn action_words(action: &str) -> String {
+    let known = ACTIONS.iter().find(|(name, _)| *name == action);
+    known.map_or_else(
+        || {
+            let plain = action.replace(['.', '_'], " ");
+            let mut letters = plain.chars();
+            letters.next().map_or_else(String::new, |first| {
+                first.to_uppercase().collect::<String>() + letters.as_str()
+            })
+        },
+        |(_, words)| (*words).to_owned(),
+    )
+}
+
+/// Names of what entries speak of, as they are now.
+#[derive(Default)]
+pub(super) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Looks up what the entries of a page name, each once.
+    ///
+    /// # Errors
+    /// [`Refused`]; what is not there any more is no error.
+    pub(super) async fn find(visit: &Visit, call: &Call, lines: &[EntryLine]) -> Result<Self, Refused> {
+        let mut names = Self::default();
+        for line in lines {
+            names.look_up(visit, call, &line.actor).await?;
+            names.look_up(visit, call, &line.target).await?;
+            for (name, value) in line.read_facts() {
+                if let (true, Some(id)) = (is_person_fact(&name), value.as_str()) {
+                    names.look_up(visit, call, &format!("person/{id}")).await?;
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Looks one up, unless that was done before.
+    pub(super) async fn look_up(&mut self, visit: &Visit, call: &Call, what: &str) -> Result<(), Refused> {
+        if self.0.contains_key(what) {
+            return Ok(());
+        }
+        let engine = call.engine();
+        let organization = visit.id();
+        let found = match what.parse() {
+            Ok(Actor::Person(id)) => engine
+                .show_member(organization, &id)
+                .await
+                .map(|member| member.email),
+            Ok(Actor::Key(id)) => engine
+                .show_key(organization, id)
+                .await
+                .map(|key| key.name.to_string()),
+            Ok(Actor::Token(id)) => engine
+                .show_token(organization, id)
+                .await
+                .map(|token| token.name.to_string()),
+            _ => return Ok(()),
+        };
+        match found {
+            Ok(name) => {
+                self.0.insert(what.to_owned(), name);
+            }
+            Err(EngineError::NotFound(_)) => {
+                self.0.insert(what.to_owned(), String::new());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn of(&self, what: &str) -> Option<&str> {
+        self.0
+            .get(what)
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
+    }
+
+    /// Who or what, in words: its name, or what kind it is.
+    pub(super) fn words(&self, what: &str) -> String {
+        if let Some(name) = self.of(what) {
+            return name.to_owned();
+        }
+        let (kind, id) = what.split_once('/').unwrap_or((what, ""));
+        match kind {
+            "local_administrator" => "The server's administrator".to_owned(),
+            "system" => "Keyward itself".to_owned(),
+            "person" if self.0.contains_key(what) => "A former member".to_owned(),
+            "person" => "A person".to_owned(),
+            "key" => "A secret key".to_owned(),
+            "token" => "A management token".to_owned(),
+            "invitation" => "An invitation".to_owned(),
+            "organization" => "The organization".to_owned(),
+            "dataset" => format!("Dataset {id}"),
+            "contact" => "A security contact".to_owned(),
+            "audit" => "The audit trail".to_owned(),
+            "session" => "A session".to_owned(),
+            _ => what.to_owned(),
+        }
+    }
+}
+
+/// The key that a target names.
+pub(super) fn key_of(target: &str) -> Option<KeyId> {
+    target.strip_prefix("key/")?.parse().ok()
+}
+
+/// A fact as a row shows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fact {
+    pub(super) name: String,
+    /// `None` for a personal value that was erased.
+    pub(super) value: Option<String>,
+}
+
+/// Facts that hold a person's bare id.
+fn is_person_fact(name: &str) -> bool {
+    matches!(name, "person" | "owner" | "from" | "to")
+}
+
+/// What an entry tells, without what tells nothing.
+pub(super) fn facts_of(line: &EntryLine, names: &Names) -> Vec<Fact> {
+    let facts = line.read_facts();
+    let told = facts.iter().filter_map(|(name, value)| {
+        if let Some(personal) = name.strip_suffix(COMMITMENT) {
+            let value = line.personal.get(personal).map(|kept| cut(&kept.value));
+            let is_empty = value.as_deref() == Some("");
+            return (!is_empty).then(|| Fact {
+                name: title_of(personal),
+                value,
+            });
+        }
+        let value = value_words(name, value, names)?;
+        Some(Fact {
+            name: title_of(name),
+            value: Some(cut(&value)),
+        })
+    });
+    told.collect()
+}
+
+fn title_of(name: &str) -> String {
+    let name = name.strip_suffix("_ms").unwrap_or(name).replace("_ms_", "_");
+    let name = name.replace('_', " ");
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().collect::<String>() + letters.as_str()
+    })
+}
+
+/// A value in words; `None` where it says nothing.
+fn value_words(name: &str, value: &Value, names: &Names) -> Option<String> {
+    let is_side = name.ends_with("_before") || name.ends_with("_after");
+    match value {
+        Value::Null | Value::Bool(false) if is_side => Some("none".to_owned()),
+        Value::Null | Value::Bool(false) => None,
+        Value::Bool(true) => Some("yes".to_owned()),
+        Value::Number(number) => match number.as_i64() {
+            Some(0) if !is_side => None,
+            Some(ms) => Some(number_words(name, ms)),
+            None => Some(number.to_string()),
+        },
+        Value::String(text) if text.is_empty() || text == "none" => is_side.then(|| "none".to_owned()),
+        Value::String(text) if is_person_fact(name) => {
+            let id: Option<PersonId> = text.parse().ok();
+            let known = id.map(|_| names.words(&format!("person/{text}")));
+            Some(known.unwrap_or_else(|| text.clone()))
+        }
+        Value::String(text) if text.contains('/') => Some(text.clone()),
+        Value::String(text) => Some(text.replace('_', " ")),
+        Value::Array(items) if items.is_empty() => is_side.then(|| "none".to_owned()),
+        Value::Array(items) => {
+            let told = items.iter().map(|item| rule_words(item, names));
+            Some(told.collect::<Vec<_>>().join("; "))
+        }
+        Value::Object(fields) if fields.is_empty() => None,
+        Value::Object(fields) => match (fields.get("before"), fields.get("after")) {
+            (Some(before), Some(after)) => {
+                let side = |value| value_words(&format!("{name}_before"), value, names);
+                let side = |value| side(value).unwrap_or_else(|| "none".to_owned());
+                Some(format!("{} \u{2192} {}", side(before), side(after)))
+            }
+            _ => Some(value.to_string()),
+        },
+    }
+}
+
+fn number_words(name: &str, number: i64) -> String {
+    let base = name.trim_end_matches("_before").trim_end_matches("_after");
+    if base.ends_with("_at_ms") || base == "not_before_ms" {
+        exact(Timestamp::from_unix_ms(number))
+    } else if base.ends_with("_ms") {
+        duration_words(number)
+    } else {
+        number.to_string()
+    }
+}
+
+/// One rule, or whatever else a list holds.
+fn rule_words(item: &Value, names: &Names) -> String {
+    let list = |name: &str| {
+        let items = item.get(name)?.as_array()?;
+        let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+        texts.map(|texts| texts.join(", "))
+    };
+    match (list("operations"), list("resources")) {
+        (Some(operations), Some(resources)) => format!("{operations} on {resources}"),
+        _ => value_words("", item, names).unwrap_or_else(|| "none".to_owned()),
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= MAX_FACT {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(MAX_FACT).collect();
+    short.push('\u{2026}');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn words(name: &str, value: Value) -> Option<String> {
+        value_words(name, &value, &Names::default())
+    }
+
+    #[test]
+    fn facts_are_told_in_words_and_what_tells_nothing_is_left_out() {
+        for nothing in [
+            json!(null),
+            json!("none"),
+            json!(""),
+            json!([]),
+            json!(0),
+            json!(false),
+        ] {
+            assert_eq!(words("reason", nothing.clone()), None, "{nothing}");
+        }
+        for (name, value, told) in [
+            ("level", json!("read_only"), "read only"),
+            ("rotate_every_ms", json!(7_776_000_000_i64), "90 days"),
+            (
+                "expires_at_ms_after",
+                json!(1_790_000_000_000_i64),
+                "21 Sep 2026, 14:13 UTC",
+            ),
+            ("expires_at_ms_before", json!(null), "none"),
+            (
+                "max_key_lifetime_ms",
+                json!({ "before": null, "after": 86_400_000 }),
+                "none \u{2192} 1 day",
+            ),
+            (
+                "rules",
+                json!([{ "operations": ["dataset.read"], "resources": ["dataset/*"] }]),
+                "dataset.read on dataset/*",
+            ),
+        ] {
+            assert_eq!(words(name, value).as_deref(), Some(told), "{name}");
+        }
+        assert_eq!(title_of("expires_at_ms_after"), "Expires at after");
+        assert_eq!(action_words("person.new_thing"), "Person new thing");
+    }
+
+    #[test]
+    fn no_action_is_offered_twice() {
+        let mut names: Vec<_> = ACTIONS.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ACTIONS.len());
+    }
+}
