@@ -289,7 +289,8 @@ async fn a_hash_with_old_parameters_is_made_anew(kind: Kind) {
     test.organization("org-1").await;
     set_passphrase(&test, OWNER, GOOD).await;
     // Of the same passphrase, with parameters of another time.
-    let old = "OLDPHC";
+    let old =
+        "$argon2id$v=19$m=64,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw$DOPzU9yvMDzoKASDNimgxEA5rVyxQ9sArYlpD+pqIqo";
     assert_eq!(
         test.place
             .run(&format!("UPDATE passphrase SET phc = '{old}'"))
