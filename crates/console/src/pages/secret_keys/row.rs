@@ -137,15 +137,20 @@ pub(super) fn due_words(key: &Key, now: Timestamp) -> (Option<Badge>, String) {
     };
     let badge = |class, text| (Some(Badge { class, text }), String::new());
     match key.due_status(now) {
-        DueStatus::NotDue => (None, format!("Rotate in {}", days(left_ms.div_euclid(DAY_MS)))),
+        DueStatus::NotDue => (None, format!("Rotate in {}", days(begun_days(left_ms)))),
         DueStatus::DueSoon if left_ms < DAY_MS => badge("warn", "Due within a day".to_owned()),
-        DueStatus::DueSoon => badge("warn", format!("Due in {}", days(left_ms.div_euclid(DAY_MS)))),
+        DueStatus::DueSoon => badge("warn", format!("Due in {}", days(begun_days(left_ms)))),
         DueStatus::Due => badge("danger", "Due today".to_owned()),
         DueStatus::Overdue => badge(
             "danger",
             format!("Overdue {}", days((-left_ms).div_euclid(DAY_MS))),
         ),
     }
+}
+
+/// Days that are left, the last one as soon as it has begun.
+const fn begun_days(left_ms: i64) -> i64 {
+    left_ms.saturating_add(DAY_MS - 1).div_euclid(DAY_MS)
 }
 
 pub(super) fn last_used(used: &KeyUse, now: Timestamp) -> LastUsed {
