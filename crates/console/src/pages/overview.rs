@@ -152,7 +152,7 @@ fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
             tone: "danger",
             title: format!("{} due for rotation", counted(overdue, "key is", "keys are")),
             sentence: "The longer a secret lives, the more places it has got to. A rotation gives applications time to change.",
-            href: keys("due=due&due=overdue"),
+            href: keys("due=due"),
             verb: "See what is due",
         });
     }
@@ -162,7 +162,7 @@ fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
             tone: "warn",
             title: format!("{} due within 14 days", counted(soon, "key is", "keys are")),
             sentence: "Rotate them when it suits, before they are overdue.",
-            href: keys("due=due_soon"),
+            href: keys("due=soon"),
             verb: "See what is due soon",
         });
     }
