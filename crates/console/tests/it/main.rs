@@ -1,5 +1,11 @@
 //! Tests of the console through its router, as a browser without JavaScript meets it.
 #![allow(missing_docs, clippy::panic, reason = "tests")]
 
+mod account;
+mod audit;
+mod help;
+mod invitation_links;
+mod security;
 mod sign_in;
+mod sign_in_links;
 mod support;
