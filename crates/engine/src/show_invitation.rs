@@ -3,6 +3,7 @@
 use keyward_core::email::EmailAddress;
 use keyward_core::ids::OrganizationId;
 use keyward_core::invitation::{InvitationDigest, InvitationOver};
+use keyward_core::record::Actor;
 use keyward_core::role::Role;
 use keyward_core::secret::{InvitationKind, Secret};
 use keyward_core::time::Timestamp;
@@ -32,6 +33,8 @@ pub struct InvitationView {
     pub email: EmailAddress,
     /// As what.
     pub role: Role,
+    /// The address of the member who invited them; `None` if that was no person, or one who left.
+    pub invited_by: Option<String>,
     /// It is good before this moment.
     pub expires_at: Timestamp,
     /// What it takes to accept it.
@@ -65,7 +68,12 @@ impl Engine {
             Some(person) if person.phc.is_some() => InvitationNeeds::SignIn,
             Some(_) => InvitationNeeds::Link,
         };
+        let invited_by = match &invitation.invited_by {
+            Actor::Person(person) => store.find_member(&organization.id, person).await?,
+            _ => None,
+        };
         Ok(InvitationView {
+            invited_by: invited_by.map(|member| member.email),
             organization_id: organization.id,
             organization_name: organization.name,
             email: invitation.email,

@@ -45,7 +45,6 @@ pub(super) const ACTIONS: &[(&str, &str)] = &[
     ("invitation.revoke", "Took an invitation back"),
     ("invitation.refused", "Refused an invitation's link"),
     ("person.sign_in", "Signed in"),
-    ("person.sign_in_refused", "Refused a sign-in"),
     ("person.act_as", "The server's administrator acted as a member"),
     ("token.create", "Created a management token"),
     ("token.delete", "Removed a management token"),

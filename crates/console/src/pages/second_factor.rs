@@ -180,18 +180,10 @@ async fn send(person: Person, call: Call) -> Result<Response, Refused> {
             Ok(codes) => return codes_page(&person, &call, &codes, form),
             Err(refused) => refused,
         },
-        Form::Remove => {
-            // Without it their pages would be closed to them at the next click, so it is said instead of done.
-            if !demanding(&person, &call).await?.is_empty() {
-                return Err(Refused::Conflict(
-                    "an organization that you manage asks for a second factor; replace it instead".to_owned(),
-                ));
-            }
-            match engine.remove_second_factor(&arrival, session, &passphrase).await {
-                Ok(()) => return Ok(done(PATH, "removed")),
-                Err(refused) => refused,
-            }
-        }
+        Form::Remove => match engine.remove_second_factor(&arrival, session, &passphrase).await {
+            Ok(()) => return Ok(done(PATH, "removed")),
+            Err(refused) => refused,
+        },
     };
     let (status, notice, beside) = match change_problem(refused)? {
         Problem::Wrong if form == Form::Confirm => (

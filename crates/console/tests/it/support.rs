@@ -59,6 +59,8 @@ impl TestConsole {
             proof: String::new(),
             user_agent: "Mozilla/5.0 (test)".to_owned(),
             address: [198, 51, 100, 7],
+            host: None,
+            fetch_site: None,
         }
     }
 
@@ -121,6 +123,10 @@ pub(crate) struct Browser {
     pub(crate) proof: String,
     pub(crate) user_agent: String,
     pub(crate) address: [u8; 4],
+    /// What it says the server is called, if it says something.
+    pub(crate) host: Option<String>,
+    /// Which site it says that its requests begin at.
+    pub(crate) fetch_site: Option<String>,
 }
 
 /// An answer.
@@ -172,6 +178,14 @@ impl Browser {
         }
         if form.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        if let Some(host) = &self.host {
+            request = request
+                .header(header::HOST, host)
+                .header("x-forwarded-host", host);
+        }
+        if let Some(site) = &self.fetch_site {
+            request = request.header("sec-fetch-site", site);
         }
         let request = request
             .header(header::USER_AGENT, &self.user_agent)
