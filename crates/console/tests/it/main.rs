@@ -1,5 +1,9 @@
 //! Tests of the console through its router, as a browser without JavaScript meets it.
 #![allow(missing_docs, clippy::panic, reason = "tests")]
 
+mod create_key;
+mod edit_key;
+mod forms;
+mod replace_key;
 mod sign_in;
 mod support;
