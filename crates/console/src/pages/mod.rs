@@ -10,16 +10,25 @@ mod audit_export;
 mod audit_verify;
 mod audit_words;
 mod contacts;
+mod create_key;
 mod deliveries;
+mod edit_key;
 mod emergency;
 mod general;
 mod help;
 mod invitation_links;
 mod invitations;
+mod key_difference;
+mod key_fields;
+mod key_form;
+mod key_rules;
+mod key_summary;
+mod key_value;
 mod leaving;
 mod members;
 mod organization_end;
 mod overview;
+mod replace_key;
 mod roles;
 mod second_factor;
 mod secret_keys;
@@ -54,5 +63,9 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = audit_verify::add(routes);
     let routes = audit_export::add(routes);
     let routes = audit_erase::add(routes);
-    help::add(routes)
+    let routes = help::add(routes);
+    let routes = key_value::add(routes);
+    let routes = create_key::add(routes);
+    let routes = edit_key::add(routes);
+    replace_key::add(routes)
 }

@@ -3,12 +3,16 @@
 
 mod account;
 mod audit;
+mod create_key;
+mod edit_key;
 mod every_route;
+mod forms;
 mod general;
 mod help;
 mod invitation_links;
 mod members;
 mod overview;
+mod replace_key;
 mod secret_keys;
 mod security;
 mod sign_in;
