@@ -19,6 +19,7 @@ pub mod members;
 pub mod moment;
 pub mod organization_settings;
 pub mod organizations;
+pub mod people;
 pub mod problem;
 pub mod schema;
 pub mod tokens;

@@ -97,6 +97,9 @@ pub struct OrganizationView {
     /// The signing secrets of webhooks that this edit added; shown this once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secrets: Option<Vec<SigningSecretView>>,
+    /// The one-time link with which its Owner sets a passphrase, if they have none; only in the reply to its creation, this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_link: Option<String>,
 }
 
 /// What a change of an organization's state did, and who confirmed it.

@@ -9,6 +9,7 @@ pub mod advise_key;
 mod after_use;
 pub mod bulk;
 pub mod cache;
+mod caller_network;
 pub mod change_role;
 mod changes;
 pub mod check_audit;
@@ -45,8 +46,10 @@ pub mod notices;
 pub mod once;
 pub mod organization_cell;
 mod organization_write;
+mod passphrase_hashing;
 pub mod passphrases;
 pub mod permit;
+mod person_write;
 mod policy;
 pub mod purge_organization;
 mod rates;
@@ -70,6 +73,7 @@ pub mod show_tokens;
 pub mod show_usage;
 pub mod sign_in;
 pub mod sign_in_links;
+mod sign_in_throttle;
 pub mod sign_ins;
 mod standing;
 pub mod stop_keys;
@@ -104,10 +108,13 @@ use crate::deliver::Deliveries;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::once::RunningAttempts;
+use crate::passphrase_hashing::PassphraseHashing;
 use crate::rates::Rates;
 use crate::refused_sign_ins::RefusedSignIns;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
+use crate::sessions::TouchedSessions;
+use crate::sign_in_throttle::SignInThrottle;
 use crate::sign_ins::SignIns;
 use crate::usage::Writing;
 use crate::usage_notes::{Counting, Notes};
@@ -167,6 +174,10 @@ struct Inner {
     noted_uses: NotedUses,
     sign_ins: SignIns,
     refused_sign_ins: RefusedSignIns,
+    passphrase_hashing: PassphraseHashing,
+    sign_in_throttle: SignInThrottle,
+    /// Sessions of which it is being noted that they are used.
+    touched_sessions: TouchedSessions,
     /// Where checkpoints of the audit trail are kept besides the database.
     checkpoint_sink: OnceLock<Arc<dyn CheckpointSink>>,
     deliveries: Deliveries,
@@ -269,6 +280,9 @@ impl Engine {
             noted_uses: NotedUses::default(),
             sign_ins: SignIns::default(),
             refused_sign_ins: RefusedSignIns::default(),
+            passphrase_hashing: PassphraseHashing::default(),
+            sign_in_throttle: SignInThrottle::default(),
+            touched_sessions: TouchedSessions::default(),
             checkpoint_sink: OnceLock::new(),
             deliveries: Deliveries::default(),
             metrics: Metrics::register(),

@@ -1,7 +1,8 @@
 //! Refused sign-ins in the trail: of those who held the whole secret of something that is over.
 //!
 //! That is a management token that was deleted or has expired (`token.refused`), and the link of an invitation that ended
-//! (`invitation.refused`). The rule: for each of them and each reason at most one entry a minute, with how often it happened since
+//! (`invitation.refused`). Beside them it is told of people who exist that their passphrase or code was wrong (`person.refused`), in
+//! the chain of what belongs to no organization. The rule: for each of them and each reason at most one entry a minute, with how often it happened since
 //! the entry before; so many are kept apart and no more, and what is over that is counted in one entry of its own
 //! (`sign_ins.refused_others`). A refusal never waits for any of this and stays one whether it is written or not: it is noted in
 //! memory, and written in the background every second. A process that is killed loses what it had not written. Strangers, whose
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use keyward_core::address::CallerAddress;
 use keyward_core::audit::{Detail, Event, NO_ORGANIZATION};
-use keyward_core::ids::{InvitationId, OrganizationId, TokenId};
+use keyward_core::ids::{InvitationId, OrganizationId, PersonId, TokenId};
 use keyward_core::record::Actor;
 use keyward_core::time::{MINUTE_MS, Timestamp};
 use keyward_store::StoreError;
@@ -31,7 +32,7 @@ pub const TOLD_EVERY_MS: i64 = MINUTE_MS;
 const MAX_APART: usize = 1_000;
 /// How long one entry may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Whoever holds a link of an invitation, and is nobody else.
+/// Whoever holds a link of an invitation or tries a passphrase, and is nobody else.
 const STRANGER: &str = "stranger";
 
 /// What was refused, and why.
@@ -67,6 +68,17 @@ impl RefusedSignIn {
             actor: STRANGER.to_owned(),
             action: "invitation.refused",
             target: format!("invitation/{id}"),
+            reason,
+        }
+    }
+
+    /// A person whose passphrase or code was wrong. Whoever tried may be anybody.
+    pub(crate) fn of_person(id: &PersonId, reason: &'static str) -> Self {
+        Self {
+            chain: NO_ORGANIZATION.to_owned(),
+            actor: STRANGER.to_owned(),
+            action: "person.refused",
+            target: format!("person/{id}"),
             reason,
         }
     }

@@ -30,7 +30,9 @@ pub struct KeyringRotated {
     pub resealed: u64,
     /// Management tokens that were sealed anew.
     pub resealed_tokens: u64,
-    /// Keys, tokens and webhooks' signing secrets that are still under an old version because their seals do not open; then that version is kept.
+    /// Second factors of people, offered ones included, that were sealed anew.
+    pub resealed_second_factors: u64,
+    /// Keys, tokens, second factors and webhooks' signing secrets that are still under an old version because their seals do not open; then that version is kept.
     pub broken: u64,
 }
 
@@ -74,7 +76,8 @@ impl Engine {
         let (resealed, broken_keys) = self.reseal_all().await?;
         let (resealed_tokens, broken_tokens) = self.reseal_tokens().await?;
         let broken_contacts = self.reseal_contacts().await?;
-        let broken = broken_keys + broken_tokens + broken_contacts;
+        let (resealed_second_factors, broken_factors) = self.reseal_second_factors().await?;
+        let broken = broken_keys + broken_tokens + broken_contacts + broken_factors;
         // Asked again: nothing may be left under a version that is destroyed.
         let active = i64::from(self.keyring().active());
         let is_done = self
@@ -88,6 +91,7 @@ impl Engine {
             .fact("version", active)
             .fact("resealed", resealed)
             .fact("resealed_tokens", resealed_tokens)
+            .fact("resealed_second_factors", resealed_second_factors)
             .fact("broken", broken)
             .fact("old_versions", if is_replaced { "destroyed" } else { "kept" });
         self.audit_keyring(&context, "keyring.rotate", ended).await?;
@@ -104,6 +108,7 @@ impl Engine {
             keyring: self.keyring().summary(),
             resealed,
             resealed_tokens,
+            resealed_second_factors,
             broken,
         })
     }
@@ -284,6 +289,47 @@ impl Engine {
                         self.inner.metrics.alarms.increment(1);
                         broken += 1;
                     }
+                }
+            }
+            tx.fence(self.inner.right.epoch()).await?;
+            tx.commit().await?;
+        }
+    }
+}
+
+impl Engine {
+    /// Seals seeds of second factors anew; how many, and how many do not open.
+    async fn reseal_second_factors(&self) -> Result<(u64, u64), EngineError> {
+        let keyring = self.keyring();
+        let (mut resealed, mut broken) = (0, 0);
+        let mut after = (String::new(), "");
+        loop {
+            let store = &self.inner.store;
+            let places = store
+                .list_factors_sealed_before(keyring.active(), (&after.0, after.1), STEP)
+                .await?;
+            let Some((person, standing)) = places.last() else {
+                return Ok((resealed, broken));
+            };
+            after = (person.to_string(), standing.name());
+            let mut tx = store.begin().await?;
+            for (person, standing) in places {
+                // Read again under the person's lock: another may have been set up meanwhile.
+                if tx.lock_person(&person).await?.is_none() {
+                    continue;
+                }
+                let place = (&person, standing);
+                let Some(factor) = tx.find_second_factor(&person, standing).await? else {
+                    continue;
+                };
+                match self.open_seed(place, &factor) {
+                    Ok(seed) => {
+                        let sealed = seed.seal(&keyring, place, &mut SystemRandom)?;
+                        tx.update_factor_seal(place, &sealed).await?;
+                        resealed += 1;
+                    }
+                    Err(EngineError::SealBroken) => broken += 1,
+                    Err(error) => return Err(error),
                 }
             }
             tx.fence(self.inner.right.epoch()).await?;

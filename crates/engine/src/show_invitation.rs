@@ -2,6 +2,7 @@
 
 use keyward_core::email::EmailAddress;
 use keyward_core::ids::OrganizationId;
+use keyward_core::invitation::{InvitationDigest, InvitationOver};
 use keyward_core::role::Role;
 use keyward_core::secret::{InvitationKind, Secret};
 use keyward_core::time::Timestamp;
@@ -46,6 +47,31 @@ impl Engine {
         &self,
         secret: &Secret<InvitationKind>,
     ) -> Result<InvitationView, EngineError> {
-        todo!("{secret:?}")
+        let unknown = || EngineError::NotFound("invitation");
+        let digest = InvitationDigest::of(secret.reveal()).ok_or_else(unknown)?;
+        let store = &self.inner.store;
+        let found = store.find_invitation_by_digest(&digest).await?;
+        let invitation = found.ok_or_else(unknown)?;
+        if let Some(over) = invitation.over_at(self.now()) {
+            return Err(EngineError::InvitationOver(over));
+        }
+        let found = store.find_organization(&invitation.organization_id).await?;
+        let organization = found.ok_or_else(unknown)?;
+        if organization.deletion.is_some() {
+            return Err(EngineError::InvitationOver(InvitationOver::Revoked));
+        }
+        let needs = match store.find_person_to_sign_in(&invitation.email).await? {
+            None => InvitationNeeds::Passphrase,
+            Some(person) if person.phc.is_some() => InvitationNeeds::SignIn,
+            Some(_) => InvitationNeeds::Link,
+        };
+        Ok(InvitationView {
+            organization_id: organization.id,
+            organization_name: organization.name,
+            email: invitation.email,
+            role: invitation.role,
+            expires_at: invitation.expires_at,
+            needs,
+        })
     }
 }

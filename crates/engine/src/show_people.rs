@@ -7,6 +7,9 @@ use keyward_store::organizations::Organization;
 use crate::Engine;
 use crate::error::EngineError;
 
+/// Most that are shown.
+const MAX_SHOWN: i64 = 100;
+
 /// An organization, and what somebody is in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrganizationOfPerson {
@@ -25,6 +28,13 @@ impl Engine {
         &self,
         person: &PersonId,
     ) -> Result<Vec<OrganizationOfPerson>, EngineError> {
-        todo!("{person}")
+        let found = self.inner.store.list_organizations_of(person, MAX_SHOWN).await?;
+        let mut all: Vec<_> = found
+            .into_iter()
+            .map(|(organization, role)| OrganizationOfPerson { organization, role })
+            .collect();
+        // Once more, because each database has an order of its own for letters.
+        all.sort_by_cached_key(|one| (one.organization.name.to_lowercase(), one.organization.id.clone()));
+        Ok(all)
     }
 }

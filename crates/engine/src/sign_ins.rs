@@ -2,7 +2,8 @@
 //!
 //! The rule. A management token's accepted request is an entry `token.sign_in` if it is the token's first of a UTC day, or its
 //! first of that day from an address, of which eight a day are told apart; the address is personal. Acting as a member over the
-//! socket is an entry `person.act_as` once a day for each member. What was told is remembered in memory alone: after a start
+//! socket is an entry `person.act_as` once a day for each member. A person who signed in is told to the organizations that they belong
+//! to, `person.sign_in`, by the rule of tokens; the entry of every single sign-in is in the chain of what belongs to none. What was told is remembered in memory alone: after a start
 //! of the server it is told once more. Such an entry is written before the request goes on, and a sign-in that can't be told
 //! is refused as one that can't be checked, which is what a database that is away does to it anyway. Everything between two
 //! entries is only counted. Those that are refused are [`crate::refused_sign_ins`]'s.
@@ -12,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use keyward_core::address::CallerAddress;
 use keyward_core::audit::{Detail, Event};
-use keyward_core::ids::{OrganizationId, RequestId, TokenId};
+use keyward_core::ids::{OrganizationId, PersonId, RequestId, TokenId};
 use keyward_core::record::Actor;
 use keyward_core::time::{DAY_MS, Timestamp};
 use keyward_store::StoreError;
@@ -26,6 +27,8 @@ use crate::loads::PATIENCE;
 
 /// Most addresses of a token that are told apart on one day.
 pub const ADDRESSES_A_DAY: usize = 8;
+/// Most organizations of a person that are told.
+const MAX_ORGANIZATIONS: i64 = 100;
 /// Most callers that are remembered. When there are more, all are forgotten, and told once more.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -156,9 +159,36 @@ impl Engine {
         Ok(told.await?)
     }
 
+    /// Tells a person's organizations that they signed in, as far as there is something to tell.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then the session is given to nobody.
+    pub(crate) async fn tell_person_sign_in(
+        &self,
+        person: &PersonId,
+        arrival: &Arrival,
+    ) -> Result<(), StoreError> {
+        let store = &self.inner.store;
+        let memberships = store
+            .find_memberships(None, person.as_str(), MAX_ORGANIZATIONS)
+            .await?;
+        for membership in memberships {
+            self.tell_sign_in(SignIn {
+                organization: &membership.organization_id,
+                actor: Actor::Person(person.clone()),
+                action: "person.sign_in",
+                target: format!("person/{person}"),
+                request_id: &arrival.request_id,
+                address: Some(arrival.address),
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     async fn tell_sign_in(&self, sign_in: SignIn<'_>) -> Result<(), StoreError> {
-        // The organization as well: a person can be a member of several.
-        let who = format!("{}/{}", sign_in.organization, sign_in.target);
+        // The organization as well, because a person can be a member of several; and what they did.
+        let who = format!("{}/{}/{}", sign_in.action, sign_in.organization, sign_in.target);
         let address = sign_in.address.unwrap_or(CallerAddress::Unknown);
         let sign_ins = &self.inner.sign_ins;
         if sign_ins.news(&who, address, self.now()).is_none() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use keyward_core::idempotency::{OUTCOME_LIFE_MS, VALUE_LIFE_MS};
 use keyward_core::record::Actor;
 use keyward_core::rotation::{DUE_DAY_MS, DUE_SOON_MS};
+use keyward_core::session::IDLE_MS;
 use keyward_core::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use keyward_store::due::{DueNotice, SecretOver};
 
@@ -17,6 +18,7 @@ use crate::bulk::PREVIEW_LIFE_MS;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::Written;
+use crate::second_factor::OFFER_LIFE_MS;
 
 const TICK: Duration = Duration::from_secs(1);
 /// So many of each at a time; what is left comes with the next tick.
@@ -81,6 +83,11 @@ impl Engine {
                 .store
                 .clean_previews(now.plus_ms(-PREVIEW_LIFE_MS))
                 .await?;
+            let mut tx = self.inner.store.begin().await?;
+            tx.forget_sessions(now, now.plus_ms(-IDLE_MS)).await?;
+            tx.forget_sign_in_links(now).await?;
+            tx.forget_offered_factors(now.plus_ms(-OFFER_LIFE_MS)).await?;
+            self.commit_fenced(tx).await?;
             self.inner
                 .cleaned_at_ms
                 .store(now.as_unix_ms(), Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What is known of a request before anybody looks at its key: its id, its caller's address, whom it claims to be.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -69,7 +70,8 @@ impl RequestInfo {
     /// keep.
     fn shown_path(&self) -> String {
         // Masked first: a key that the cut goes through would be too short to be seen as one.
-        let masked = mask_keys(self.uri.path(), self.prefix.as_str());
+        let without_secret = without_link_secret(self.uri.path());
+        let masked = mask_keys(&without_secret, self.prefix.as_str());
         let shown = masked.chars().take(MAX_LOGGED_PATH);
         // Anything but plain characters is left out: what a terminal or a reader of lines obeys must not be in a line.
         shown
@@ -157,6 +159,20 @@ pub fn new_request_id() -> RequestId {
     let text = uuid::Uuid::now_v7().simple().to_string();
     #[expect(clippy::expect_used, reason = "32 hexadecimal digits are an id")]
     text.parse().expect("hexadecimal digits are an id")
+}
+
+/// Paths after which the secret of a link stands.
+const LINKS: [&str; 2] = ["/sign-in/link/", "/invitations/"];
+
+/// A path without the secret of a link, whatever it looks like: also a part of one must not be kept.
+fn without_link_secret(path: &str) -> Cow<'_, str> {
+    let cut = LINKS.iter().find_map(|link| {
+        let rest = path.strip_prefix(link)?;
+        let end = rest.find('/').unwrap_or(rest.len());
+        let after = rest.get(end..).unwrap_or_default();
+        (end > 0).then(|| Cow::Owned(format!("{link}...{after}")))
+    });
+    cut.unwrap_or(Cow::Borrowed(path))
 }
 
 /// The other end of the connection, if whoever accepted it said so.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 use keyward_core::ids::OrganizationId;
+use keyward_core::secret::{Secret, SignInLinkKind};
 use keyward_core::time::SECOND_MS;
 use keyward_engine::Engine;
 use tokio::sync::Semaphore;
@@ -56,6 +57,21 @@ impl Site {
     /// The page that explains a code.
     pub fn help_url(&self, code: &str) -> String {
         format!("{}/help/errors/{code}", self.public_url)
+    }
+
+    /// The address of a page that a person opens in a browser. A loopback address is named `localhost`, because browsers treat that
+    /// name as they treat a server with a certificate, cookies included.
+    pub fn page_url(&self, path: &str) -> String {
+        let port = |host: &str| self.public_url.strip_prefix("http://")?.strip_prefix(host);
+        match port("127.0.0.1").or_else(|| port("[::1]")) {
+            Some(port) if port.is_empty() || port.starts_with(':') => format!("http://localhost{port}{path}"),
+            _ => format!("{}{path}", self.public_url),
+        }
+    }
+
+    /// A one-time sign-in link: one of the few places where a secret leaves the server.
+    pub fn sign_in_link(&self, secret: &Secret<SignInLinkKind>) -> String {
+        self.page_url(&format!("/sign-in/link/{}", secret.reveal()))
     }
 
     /// The Secret Keys page of an organization. The id is the caller's own claim, so that the address tells nothing.

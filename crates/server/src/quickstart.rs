@@ -18,6 +18,7 @@ use keyward_core::new_key::KeyDraft;
 use keyward_core::operation::Operation;
 use keyward_core::record::Actor;
 use keyward_core::resource::ResourceType;
+use keyward_core::role::Role;
 use keyward_core::rotation::ScheduleChoice;
 use keyward_core::scope::ScopeSet;
 use keyward_core::secret::{KeyTextKind, Secret};
@@ -26,6 +27,7 @@ use keyward_engine::context::Context;
 use keyward_engine::create_organization::OrganizationDraft;
 use keyward_engine::datasets::NewDataset;
 use keyward_engine::permit::OwnedResource;
+use keyward_engine::sign_in_links::{CreatedSignInLink, LinkPurpose};
 use keyward_http::request::new_request_id;
 
 use crate::cli::output;
@@ -61,6 +63,13 @@ pub(crate) async fn run(place: &Place, settings: &ServeSettings) -> Result<()> {
     };
     let text = snippet(&site.public_url, &begun, place);
     output::data(&text);
+    if let Some(link) = &begun.link {
+        output::note(&format!(
+            "\nOpen this once to set your passphrase: {}\nIt is good for a day; `keyward people link {}` makes another.",
+            site.sign_in_link(&link.secret),
+            link.email
+        ));
+    }
     output::note(&match begun.value {
         Some(_) => format!(
             "\nKeyward serves on {}. Paste the lines above into another terminal: they install the official client and \
@@ -78,6 +87,8 @@ struct Begun {
     organization: OrganizationId,
     /// Absent if there were keys already.
     value: Option<Secret<KeyTextKind>>,
+    /// Absent if an Owner can sign in already.
+    link: Option<CreatedSignInLink>,
 }
 
 async fn begin(engine: &Engine) -> Result<Begun> {
@@ -98,11 +109,15 @@ async fn begin(engine: &Engine) -> Result<Begun> {
                 .id
         }
     };
+    let link = owner_link(engine, &context, &organization)
+        .await
+        .context("could not make the link for the Owner")?;
     // Ended keys count: who deleted the only key knows how to make another.
     if !engine.list_keys(&organization, "", 1).await?.items.is_empty() {
         return Ok(Begun {
             organization,
             value: None,
+            link,
         });
     }
     let draft = KeyDraft {
@@ -125,7 +140,28 @@ async fn begin(engine: &Engine) -> Result<Begun> {
     Ok(Begun {
         organization,
         value: Some(created.value),
+        link,
     })
+}
+
+/// A one-time link for the first Owner, while no Owner can sign in.
+async fn owner_link(
+    engine: &Engine,
+    context: &Context,
+    organization: &OrganizationId,
+) -> Result<Option<CreatedSignInLink>> {
+    let members = engine.list_members(organization).await?;
+    let owners: Vec<_> = members.iter().filter(|one| one.role == Role::Owner).collect();
+    for owner in &owners {
+        if engine.has_passphrase(&owner.email).await? {
+            return Ok(None);
+        }
+    }
+    let Some(first) = owners.first() else {
+        return Ok(None);
+    };
+    let made = engine.create_sign_in_link(context, &first.email, LinkPurpose::SetPassphrase);
+    Ok(Some(made.await?))
 }
 
 /// Made with the new key itself, as a client would.

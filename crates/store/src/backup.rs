@@ -395,8 +395,18 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// Tables that are in no backup: what they hold is good for minutes, and one of them holds sealed values of keys.
-const LEFT_OUT: &[&str] = &["idempotency", "bulk_preview"];
+/// Tables that are in no backup. What the first two hold is good for minutes, and one of them holds sealed values of keys. The others
+/// are what people sign in with: an old copy must not bring back a passphrase that was changed, a session that was ended or a code that
+/// was used, so that people are let in anew after a restore.
+const LEFT_OUT: &[&str] = &[
+    "idempotency",
+    "bulk_preview",
+    "passphrase",
+    "person_session",
+    "recovery_code",
+    "second_factor",
+    "sign_in_link",
+];
 
 /// The first line of a backup.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -59,12 +59,13 @@ const LIST_BY_STATE: &str = "SELECT organization_id, id FROM secret_key \
     WHERE state = $1 AND (state_reason = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4";
 const LIST_SEALED_OTHERWISE: &str = "SELECT DISTINCT k.organization_id, k.id FROM secret s \
     JOIN secret_key k ON k.id = s.key_id WHERE s.keyring_version < $1 AND s.key_id > $2 ORDER BY k.id LIMIT $3";
-/// Of everything that is sealed: keys and management tokens.
+/// Of everything that is sealed: keys, management tokens, signing secrets of webhooks and seeds of second factors.
 const KEYRING_VERSIONS: &str = "SELECT MIN(lowest), MAX(highest) FROM (\
     SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM secret UNION ALL \
     SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM management_token UNION ALL \
     SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM security_contact \
-    WHERE keyring_version > 0) AS sealed";
+    WHERE keyring_version > 0 UNION ALL \
+    SELECT MIN(keyring_version) AS lowest, MAX(keyring_version) AS highest FROM second_factor) AS sealed";
 /// Living keys of a person: those that they answer for, because they made them or because they were handed to them.
 const OF_PERSON: &str = "k.organization_id = $1 AND k.state <> 'deleted' \
     AND (k.responsible = $2 OR (k.responsible IS NULL AND k.created_by = $3))";

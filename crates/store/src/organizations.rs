@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use keyward_core::decision::OrganizationState;
-use keyward_core::ids::OrganizationId;
+use keyward_core::ids::{OrganizationId, PersonId};
 use keyward_core::organization::OrganizationSettings;
 use keyward_core::record::Actor;
+use keyward_core::role::Role;
 use keyward_core::time::Timestamp;
 
 use crate::backend::{Store, Tx, TxInner};
@@ -24,6 +25,9 @@ const MAKE_READABLE: &str =
     "UPDATE organization SET preference = '{}', attributes = '{}', settings = '{}' WHERE id = $1";
 const LIST_IDS: &str = "SELECT id FROM organization WHERE id > $1 ORDER BY id LIMIT $2";
 const STANDING: &str = "SELECT version, state FROM organization WHERE id = $1";
+const LIST_OF_PERSON: &str = "SELECT m.role, o.id, o.version, o.state, o.name, o.preference, o.attributes, o.settings, \
+    o.last_access_at, o.created_at, o.updated_at, o.deleted_by, o.deleted_at, o.purge_at, o.purge_begun_at \
+    FROM membership m JOIN organization o ON o.id = m.organization_id WHERE m.person_id = $1 ORDER BY o.name, o.id LIMIT $2";
 const LIST_DUE_PURGES: &str =
     "SELECT id FROM organization WHERE purge_at <= $1 ORDER BY purge_at, id LIMIT $2";
 const LIST_PURGES_BEFORE: &str =
@@ -89,6 +93,13 @@ struct Row {
     purge_begun_at: Option<i64>,
 }
 
+#[derive(sqlx::FromRow)]
+struct RowOfPerson {
+    role: String,
+    #[sqlx(flatten)]
+    organization: Row,
+}
+
 impl TryFrom<Row> for Organization {
     type Error = StoreError;
     fn try_from(row: Row) -> Result<Self, StoreError> {
@@ -129,6 +140,26 @@ impl Store {
         let row = on_read!(self, on => sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
             .bind(id.as_str()).fetch_optional(on).await)?;
         row.map(Organization::try_from).transpose()
+    }
+
+    /// The organizations that a person belongs to, by name, with their role in each. No organization is bound: whose they are is
+    /// the question.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_organizations_of(
+        &self,
+        person: &PersonId,
+        limit: i64,
+    ) -> Result<Vec<(Organization, Role)>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, RowOfPerson>(LIST_OF_PERSON)
+            .bind(person.as_str()).bind(limit).fetch_all(on).await)?;
+        rows.into_iter()
+            .map(|row| {
+                let role = Role::from_name(&row.role).ok_or(StoreError::Unreadable { what: "member" })?;
+                Ok((row.organization.try_into()?, role))
+            })
+            .collect()
     }
 
     /// Ids of organizations after an id, in their order, whatever else is in their rows. For the operator: no organization is

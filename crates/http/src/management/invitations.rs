@@ -71,7 +71,7 @@ async fn create(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
     let shown = CreatedInvitationView {
         invitation: view(&created.invitation, engine.now()),
         // The one place where a link's secret leaves the server.
-        link: format!("{}/invitations/{}", site.public_url, created.secret.reveal()),
+        link: site.page_url(&format!("/invitations/{}", created.secret.reveal())),
     };
     reply::json(StatusCode::CREATED, &shown)
 }

@@ -26,7 +26,9 @@ pub struct KeyringRotatedView {
     pub resealed: u64,
     /// Management tokens that were sealed anew.
     pub resealed_tokens: u64,
-    /// Keys and tokens whose records do not open; the old versions are kept while there are any.
+    /// Second factors of people that were sealed anew.
+    pub resealed_second_factors: u64,
+    /// Keys, tokens, second factors and webhooks whose records do not open; the old versions are kept while there are any.
     pub broken: u64,
 }
 
@@ -59,6 +61,7 @@ async fn rotate(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
         active: done.keyring.active,
         resealed: done.resealed,
         resealed_tokens: done.resealed_tokens,
+        resealed_second_factors: done.resealed_second_factors,
         broken: done.broken,
     };
     reply::json(StatusCode::OK, &shown)

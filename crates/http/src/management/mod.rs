@@ -23,6 +23,7 @@ mod members;
 pub mod openapi;
 mod organization_end;
 mod organizations;
+mod people;
 pub mod principal;
 pub mod restore;
 pub mod status;
@@ -247,6 +248,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = organization_end::add(routes);
     let routes = contacts::add(routes);
     let routes = members::add(routes);
+    let routes = people::add(routes);
     let routes = invitations::add(routes);
     let routes = tokens::add(routes);
     let routes = me::add(routes);

@@ -12,6 +12,7 @@ use keyward_core::management_right::ManagementRight;
 use keyward_core::role::Role;
 use keyward_engine::create_organization::OrganizationDraft;
 use keyward_engine::edit_settings::SettingsEdit;
+use keyward_engine::sign_in_links::LinkPurpose;
 use keyward_engine::stop_organization::OrganizationWritten;
 use keyward_store::organizations::Organization;
 
@@ -102,6 +103,7 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
 
 async fn create(_: Grant, mut call: ManagementCall) -> Result<Response, Problem> {
     let new = NewOrganization::read(call.fields().await?)?;
+    let owner_email = new.owner_email.clone();
     let draft = OrganizationDraft {
         name: new.name,
         id: new.id,
@@ -111,7 +113,32 @@ async fn create(_: Grant, mut call: ManagementCall) -> Result<Response, Problem>
         .engine()
         .create_organization(call.context.clone(), draft)
         .await?;
-    reply::json(StatusCode::CREATED, &view(&made))
+    let mut shown = view(&made);
+    shown.owner_link = owner_link(&call, &owner_email).await;
+    reply::json(StatusCode::CREATED, &shown)
+}
+
+/// A link for an Owner who could not sign in otherwise. The organization is there, whether it comes about or not: `keyward people
+/// link` makes another.
+async fn owner_link(call: &ManagementCall, email: &str) -> Option<String> {
+    let engine = call.engine();
+    let made = async {
+        if engine.has_passphrase(email).await? {
+            return Ok(None);
+        }
+        let purpose = LinkPurpose::SetPassphrase;
+        engine
+            .create_sign_in_link(&call.context, email, purpose)
+            .await
+            .map(Some)
+    };
+    match made.await {
+        Ok(made) => made.map(|made| call.management.site.sign_in_link(&made.secret)),
+        Err(error) => {
+            tracing::warn!(%error, "the Owner of a new organization has no sign-in link yet");
+            None
+        }
+    }
 }
 
 async fn list(grant: Grant, mut call: ManagementCall) -> Result<Response, Problem> {
@@ -233,5 +260,6 @@ fn view(organization: &Organization) -> OrganizationView {
         settings: None,
         members: None,
         signing_secrets: None,
+        owner_link: None,
     }
 }

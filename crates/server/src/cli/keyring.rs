@@ -113,10 +113,11 @@ async fn rotate(surroundings: &Surroundings) -> Result<()> {
     }
     output::data(&format!("{} {}\n", done.id, done.active));
     output::note(&format!(
-        "version {} seals now; {} keys and {} management tokens were sealed anew{}",
+        "version {} seals now; {} keys, {} management tokens and {} second factors of people were sealed anew{}",
         done.active,
         done.resealed,
         done.resealed_tokens,
+        done.resealed_second_factors,
         match done.broken {
             0 => ", and the old versions are destroyed".to_owned(),
             broken => format!(
@@ -145,6 +146,7 @@ async fn rotate_here(place: &Place) -> Result<KeyringRotatedView> {
         active: done.keyring.active,
         resealed: done.resealed,
         resealed_tokens: done.resealed_tokens,
+        resealed_second_factors: done.resealed_second_factors,
         broken: done.broken,
     })
 }

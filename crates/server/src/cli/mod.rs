@@ -20,6 +20,7 @@ mod once;
 mod org;
 mod org_changes;
 pub(crate) mod output;
+mod people;
 mod stop;
 mod tls;
 mod tokens;
@@ -88,6 +89,9 @@ enum Command {
     /// List the people of an organization, change their roles and remove them
     #[command(subcommand)]
     Members(members::Members),
+    /// Let a person in who has no passphrase yet, or lost what they sign in with
+    #[command(subcommand)]
+    People(people::People),
     /// Invite people by a link, list, take back and accept invitations
     #[command(subcommand)]
     Invitations(invitations::Invitations),
@@ -245,6 +249,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Stop(command) => runtime()?.block_on(stop::stop(surroundings, command)),
         Command::Org(command) => done(runtime()?.block_on(org::run(surroundings, command))),
         Command::Members(command) => done(runtime()?.block_on(members::run(surroundings, command))),
+        Command::People(command) => done(runtime()?.block_on(people::run(surroundings, command))),
         Command::Invitations(command) => done(runtime()?.block_on(invitations::run(surroundings, command))),
         Command::Notices(command) => runtime()?.block_on(notices::run(surroundings, command)),
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),

@@ -84,6 +84,11 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
                 return output::json(&made);
             }
             output::data(&format!("{}\n", made.id));
+            if let Some(link) = &made.owner_link {
+                output::note(&format!(
+                    "the Owner opens this link once, within a day, to set a passphrase: {link}\nWhoever has it can sign in as them"
+                ));
+            }
             output::note(&format!(
                 "created the organization; a first key: `keyward keys create --organization {} --name \"My key\"`",
                 made.id

@@ -85,6 +85,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/audit/check", "installation"),
     ("POST", "/v1/audit/erase", "installation"),
     ("GET", "/v1/audit/public-keys", "-"),
+    ("POST", "/v1/people/link", "installation"),
     ("POST", "/v1/keyring/rotate", "installation"),
     ("POST", "/v1/restore/accept-old-state", "installation"),
     ("GET", "/v1/status", "installation"),
