@@ -3,13 +3,29 @@
 //! A page's address and its form's address are the same where they can be: the form that has to be mended is shown again by the
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
-mod key_value;
+mod access_words;
+mod activity_rows;
+mod callers;
+mod chart;
+mod explain_key;
+mod key;
+mod key_advice;
+mod key_head;
+mod key_secrets;
+pub(crate) mod key_value;
+mod rotate_key;
 mod sign_in;
+mod usage_words;
 
 use crate::routes::ConsoleRoutes;
 
 /// Adds every page.
 pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = sign_in::add(routes);
-    key_value::add(routes)
+    let routes = key_value::add(routes);
+    let routes = key::add(routes);
+    let routes = key_secrets::add(routes);
+    let routes = key_advice::add(routes);
+    let routes = explain_key::add(routes);
+    rotate_key::add(routes)
 }
