@@ -4,17 +4,21 @@
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
 mod access_words;
+mod activity;
 mod activity_rows;
 mod callers;
 mod chart;
 mod explain_key;
 mod key;
+mod key_activity;
 mod key_advice;
 mod key_head;
 mod key_secrets;
 pub(crate) mod key_value;
 mod rotate_key;
 mod sign_in;
+mod usage_export;
+mod usage_filter;
 mod usage_words;
 
 use crate::routes::ConsoleRoutes;
@@ -27,5 +31,8 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = key_secrets::add(routes);
     let routes = key_advice::add(routes);
     let routes = explain_key::add(routes);
-    rotate_key::add(routes)
+    let routes = rotate_key::add(routes);
+    let routes = key_activity::add(routes);
+    let routes = usage_export::add(routes);
+    activity::add(routes)
 }
