@@ -3,25 +3,36 @@
 //! A page's address and its form's address are the same where they can be: the form that has to be mended is shown again by the
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
+mod access_words;
 mod account;
+mod activity;
+mod activity_rows;
 mod audit;
 mod audit_erase;
 mod audit_export;
 mod audit_verify;
 mod audit_words;
+mod callers;
+mod chart;
 mod contacts;
 mod create_key;
 mod deliveries;
 mod edit_key;
 mod emergency;
+mod explain_key;
 mod general;
 mod help;
 mod invitation_links;
 mod invitations;
+mod key;
+mod key_activity;
+mod key_advice;
 mod key_difference;
 mod key_fields;
 mod key_form;
+mod key_head;
 mod key_rules;
+mod key_secrets;
 mod key_summary;
 mod key_value;
 mod leaving;
@@ -30,12 +41,16 @@ mod organization_end;
 mod overview;
 mod replace_key;
 mod roles;
+mod rotate_key;
 mod second_factor;
 mod secret_keys;
 mod security;
 mod sign_in;
 mod sign_in_links;
 mod tokens;
+mod usage_export;
+mod usage_filter;
+mod usage_words;
 
 use crate::routes::ConsoleRoutes;
 
@@ -67,5 +82,13 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = key_value::add(routes);
     let routes = create_key::add(routes);
     let routes = edit_key::add(routes);
-    replace_key::add(routes)
+    let routes = replace_key::add(routes);
+    let routes = key::add(routes);
+    let routes = key_secrets::add(routes);
+    let routes = key_advice::add(routes);
+    let routes = explain_key::add(routes);
+    let routes = rotate_key::add(routes);
+    let routes = key_activity::add(routes);
+    let routes = usage_export::add(routes);
+    activity::add(routes)
 }
