@@ -47,7 +47,7 @@ impl Sample {
         let snippet = keyward.ready();
         let create = |name: &'static str, more: &[&str]| {
             let made = keyward.cli_json(&[&["keys", "create", "--name", name][..], more].concat());
-            (text(&made, "id"), text(&made, "secret_key"))
+            (text(&made, "id"), text(&made, "value"))
         };
         let deployment = create(
             "production-deployment",
