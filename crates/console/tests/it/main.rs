@@ -4,3 +4,4 @@
 mod secret_keys;
 mod sign_in;
 mod support;
+mod zz_dump;
