@@ -156,9 +156,11 @@ fn vary(index: usize, key: &mut Key, now: Timestamp) {
         5 => Some(Environment::CiCd),
         _ => None,
     };
-    key.rotate_every_ms = key.environment.and_then(|environment| environment.preset().rotate_every_ms);
-    key.record.conditions.expires_at = (drawn(index, 3) % 10 == 0)
-        .then(|| key.created_at.plus_ms(300 * DAY_MS));
+    key.rotate_every_ms = key
+        .environment
+        .and_then(|environment| environment.preset().rotate_every_ms);
+    key.record.conditions.expires_at =
+        (drawn(index, 3) % 10 == 0).then(|| key.created_at.plus_ms(300 * DAY_MS));
     key.record.state = match drawn(index, 4) % 20 {
         0..=3 => KeyState::Deleted {
             reason: DeleteReason::Removed,
@@ -231,7 +233,11 @@ impl Visitor {
             .await
             .expect("a router answers");
         assert_eq!(response.status(), http::StatusCode::OK, "{path}");
-        let body = response.into_body().collect().await.expect("an answer has an end");
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("an answer has an end");
         String::from_utf8_lossy(&body.to_bytes()).into_owned()
     }
 
@@ -256,7 +262,11 @@ impl Visitor {
         let is_slow = at(95) > GOAL;
         let (_, shown) = path.split_once('?').unwrap_or(("", ""));
         let shown: String = shown.split("after=").next().unwrap_or_default().to_owned();
-        let page = if path.contains("after=") { " (next page)" } else { "" };
+        let page = if path.contains("after=") {
+            " (next page)"
+        } else {
+            ""
+        };
         println!(
             "{:<58} {:>9.2} ms {:>9.2} ms {weight:>9}{}",
             format!("{}{page}", shown.trim_end_matches('&')),

@@ -179,9 +179,7 @@ impl Store {
         organization: &OrganizationId,
         query: &KeyQuery<'_>,
     ) -> Result<Vec<Place>, StoreError> {
-        let rows: Vec<PlaceRow> = self
-            .fetch_list(organization, query, |found, _| found)
-            .await?;
+        let rows: Vec<PlaceRow> = self.fetch_list(organization, query, |found, _| found).await?;
         let read = rows.into_iter().map(|row| {
             let id = row.id.parse();
             let id = id.map_err(|_| StoreError::Unreadable { what: "key id" })?;
@@ -218,9 +216,10 @@ impl Store {
                 let next: Vec<R> = self
                     .fetch_part(finish(places(organization, &query, Part::NextUses), &query))
                     .await?;
-                if i64::try_from(next.len()).is_ok_and(|count| count >= query.limit) {
+                let is_full = i64::try_from(next.len()).is_ok_and(|count| count >= query.limit);
+                if is_full || self.count_next_uses(organization, &query).await? < PROBE {
                     found.extend(next);
-                    break;
+                    continue;
                 }
             }
             let rows: Vec<R> = self
@@ -229,6 +228,24 @@ impl Store {
             found.extend(rows);
         }
         Ok(found)
+    }
+
+    /// How many uses the next ones are, up to [`PROBE`]: if there are fewer, they are all of them.
+    async fn count_next_uses(
+        &self,
+        organization: &OrganizationId,
+        query: &KeyQuery<'_>,
+    ) -> Result<i64, StoreError> {
+        let mut text = Text {
+            sql: String::new(),
+            binds: Vec::new(),
+        };
+        let own = text.text(organization.as_str());
+        let next = next_uses(&mut text, &own, query);
+        let Text { binds, .. } = text;
+        let sql = format!("SELECT COUNT(*) FROM ({next}) c");
+        let counted: Vec<(i64,)> = on_read!(self, on => fetch!(on, (i64,), sql, binds))?;
+        Ok(counted.first().map_or(0, |(count,)| *count))
     }
 
     async fn fetch_part<R>(&self, Text { sql, binds }: Text) -> Result<Vec<R>, StoreError>
@@ -262,15 +279,15 @@ fn places(organization: &OrganizationId, query: &KeyQuery<'_>, part: Part) -> Te
     let own = text.text(organization.as_str());
     let (sorted_by, value) = sorted_by(query, part);
     let (order, beyond) = order_of(query.direction);
-    let place = query.after.map(|place| {
+    let after = query.after.filter(|_| part != Part::NextUses);
+    let place = after.map(|place| {
         let value = match part {
-            Part::Never => place.value.saturating_add(NEVER_USED),
-            Part::Whole | Part::NextUses | Part::Used => place.value,
+            // A name's place is its key's id alone; PostgreSQL takes no value that is not asked for.
+            _ if query.sort == KeySort::Name => String::new(),
+            Part::Never => text.bind(Bind::Number(place.value.saturating_add(NEVER_USED))),
+            Part::Whole | Part::NextUses | Part::Used => text.bind(Bind::Number(place.value)),
         };
-        (
-            text.bind(Bind::Number(value)),
-            text.text(place.id.as_str()),
-        )
+        (value, text.text(place.id.as_str()))
     });
     let source = match part {
         Part::Whole => "secret_key k LEFT JOIN key_use u ON u.key_id = k.id WHERE TRUE".to_owned(),
@@ -280,23 +297,22 @@ fn places(organization: &OrganizationId, query: &KeyQuery<'_>, part: Part) -> Te
             "secret_key k WHERE NOT EXISTS (SELECT 1 FROM key_use u WHERE u.key_id = k.id)".to_owned()
         }
         Part::NextUses => {
-            let begin = place.as_ref().map(|(value, id)| {
-                format!(" AND (n.last_used_at, n.key_id) {beyond} ({value}, {id})")
-            });
-            format!(
-                "(SELECT n.key_id, n.last_used_at FROM key_use n WHERE n.organization_id = {own}{} \
-                 ORDER BY n.last_used_at {order}, n.key_id {order} LIMIT {PROBE}) u CROSS JOIN secret_key k WHERE k.id = u.key_id",
-                begin.unwrap_or_default()
-            )
+            let next = next_uses(&mut text, &own, query);
+            format!("({next}) u CROSS JOIN secret_key k WHERE k.id = u.key_id")
         }
+    };
+    // Each of the next uses is looked up by its key's id. SQLite would take any index that begins with the organization instead.
+    let organization_column = match part {
+        Part::NextUses => "k.organization_id || ''",
+        Part::Whole | Part::Used | Part::Never => "k.organization_id",
     };
     let _ = write!(
         text.sql,
         "SELECT k.id AS id, {sorted_by} AS sort_key, CAST({value} AS BIGINT) AS sorted_by FROM {source} \
-         AND k.organization_id = {own}"
+         AND {organization_column} = {own}"
     );
     narrow(&mut text, query.filter, query.now, part);
-    if let Some((value, id)) = place.filter(|_| part != Part::NextUses) {
+    if let Some((value, id)) = place {
         let condition = if query.sort == KeySort::Name {
             let name = format!(
                 "SELECT SUBSTR(p.search, 1, 100) FROM secret_key p WHERE p.organization_id = {own} AND p.id = {id}"
@@ -314,6 +330,26 @@ fn places(organization: &OrganizationId, query: &KeyQuery<'_>, part: Part) -> Te
         " ORDER BY {sorted_by} {order}, k.id {order} LIMIT {limit}"
     );
     text
+}
+
+/// The statement of the uses that come next in an order, at most [`PROBE`], whosever they are.
+fn next_uses(text: &mut Text, own: &str, query: &KeyQuery<'_>) -> String {
+    let (order, beyond) = order_of(query.direction);
+    let begin = query.after.map(|place| {
+        let value = text.bind(Bind::Number(place.value));
+        let id = text.text(place.id.as_str());
+        format!(" AND (n.last_used_at, n.key_id) {beyond} ({value}, {id})")
+    });
+    let unused = query.filter.unused_since.map(|since| {
+        let since = text.moment(since);
+        format!(" AND n.last_used_at < {since}")
+    });
+    format!(
+        "SELECT n.key_id, n.last_used_at FROM key_use n WHERE n.organization_id = {own}{}{} \
+         ORDER BY n.last_used_at {order}, n.key_id {order} LIMIT {PROBE}",
+        begin.unwrap_or_default(),
+        unused.unwrap_or_default()
+    )
 }
 
 /// The page with its keys read whole.
@@ -435,10 +471,11 @@ fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp, part: Part) {
     if let Some(since) = filter.unused_since {
         let since = text.moment(since);
         text.and(&match part {
-            // No key was used before it was made: what is younger needs no look at its uses.
-            Part::Whole => format!(
-                "k.created_at < {since} AND COALESCE(u.last_used_at, k.created_at) < {since}"
-            ),
+            // No key was used before it was made: what is younger needs no look at its uses. Added to nothing, so that the order's
+            // own index is read and not that of creation.
+            Part::Whole => {
+                format!("k.created_at + 0 < {since} AND COALESCE(u.last_used_at, k.created_at) < {since}")
+            }
             Part::NextUses | Part::Used => format!("u.last_used_at < {since}"),
             Part::Never => format!("k.created_at < {since}"),
         });
