@@ -3,6 +3,9 @@
 //! The filter is turned into SQL here and nowhere else; every value is bound. A page is found first, by its ids alone, and
 //! then read. A place in a list is the value that the list is sorted by and the id of the last key before it; for names it is
 //! the id alone, because a name may be long.
+//!
+//! Each order goes along an index that also holds what lists are narrowed by (`migrations/0010_key_lists.sql`). Last uses stand in a
+//! table of their own, so a list sorted by them has two parts: the keys that were used, and those that never were, by their creation.
 
 use std::fmt::Write as _;
 
@@ -14,6 +17,8 @@ use keyward_core::rotation::DueStatus;
 use keyward_core::scope::ScopeSet;
 use keyward_core::time::Timestamp;
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 
 use crate::backend::Store;
 use crate::error::StoreError;
@@ -21,6 +26,12 @@ use crate::keys::{COLUMNS, KeyRow, group};
 
 /// As the index has it: `search` begins with the name, and may be longer than an index takes.
 const NAME_ORDER: &str = "SUBSTR(k.search, 1, 100)";
+
+/// Keys that were never used are placed so far before every use, in the order of their creation.
+const NEVER_USED: i64 = 1 << 62;
+/// So many of the last uses are looked at first, in their order. Most filters find a page among them; one that means few keys finds
+/// it sooner by looking at those keys.
+const PROBE: i64 = 1_000;
 
 /// A page of a list.
 #[derive(Debug, Clone)]
@@ -84,6 +95,19 @@ macro_rules! fetch {
     }};
 }
 
+/// What one statement reads of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All of it.
+    Whole,
+    /// Of the keys that were used, those that are among the next uses.
+    NextUses,
+    /// The keys that were used.
+    Used,
+    /// The keys that never were.
+    Never,
+}
+
 enum Bind {
     Text(String),
     Number(i64),
@@ -132,8 +156,7 @@ impl Store {
         organization: &OrganizationId,
         query: &KeyQuery<'_>,
     ) -> Result<Vec<PlacedKey>, StoreError> {
-        let Text { sql, binds } = whole_keys(places(organization, query), query);
-        let rows = on_read!(self, on => fetch!(on, PlacedRow, sql, binds))?;
+        let rows: Vec<PlacedRow> = self.fetch_list(organization, query, whole_keys).await?;
         rows.into_iter()
             .map(|row| {
                 let value = row.sorted_by;
@@ -156,8 +179,7 @@ impl Store {
         organization: &OrganizationId,
         query: &KeyQuery<'_>,
     ) -> Result<Vec<Place>, StoreError> {
-        let Text { sql, binds } = places(organization, query);
-        let rows = on_read!(self, on => fetch!(on, PlaceRow, sql, binds))?;
+        let rows: Vec<PlaceRow> = self.fetch_list(organization, query, |found, _| found).await?;
         let read = rows.into_iter().map(|row| {
             let id = row.id.parse();
             let id = id.map_err(|_| StoreError::Unreadable { what: "key id" })?;
@@ -168,25 +190,129 @@ impl Store {
         });
         read.collect()
     }
+
+    /// Rows of the parts of a list, one part after the other; `finish` makes the statement that finds them one that reads them.
+    async fn fetch_list<R>(
+        &self,
+        organization: &OrganizationId,
+        query: &KeyQuery<'_>,
+        finish: fn(Text, &KeyQuery<'_>) -> Text,
+    ) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + Unpin + for<'r> sqlx::FromRow<'r, SqliteRow> + for<'r> sqlx::FromRow<'r, PgRow>,
+    {
+        let mut found: Vec<R> = Vec::new();
+        for (part, after) in parts_of(query) {
+            let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
+            let query = KeyQuery {
+                after,
+                limit: query.limit.saturating_sub(count),
+                ..query.clone()
+            };
+            if query.limit <= 0 {
+                break;
+            }
+            if part == Part::Used {
+                let next: Vec<R> = self
+                    .fetch_part(finish(places(organization, &query, Part::NextUses), &query))
+                    .await?;
+                let is_full = i64::try_from(next.len()).is_ok_and(|count| count >= query.limit);
+                if is_full || self.count_next_uses(organization, &query).await? < PROBE {
+                    found.extend(next);
+                    continue;
+                }
+            }
+            let rows: Vec<R> = self
+                .fetch_part(finish(places(organization, &query, part), &query))
+                .await?;
+            found.extend(rows);
+        }
+        Ok(found)
+    }
+
+    /// How many uses the next ones are, up to [`PROBE`]: if there are fewer, they are all of them.
+    async fn count_next_uses(
+        &self,
+        organization: &OrganizationId,
+        query: &KeyQuery<'_>,
+    ) -> Result<i64, StoreError> {
+        let mut text = Text {
+            sql: String::new(),
+            binds: Vec::new(),
+        };
+        let own = text.text(organization.as_str());
+        let next = next_uses(&mut text, &own, query);
+        let Text { binds, .. } = text;
+        let sql = format!("SELECT COUNT(*) FROM ({next}) c");
+        let counted: Vec<(i64,)> = on_read!(self, on => fetch!(on, (i64,), sql, binds))?;
+        Ok(counted.first().map_or(0, |(count,)| *count))
+    }
+
+    async fn fetch_part<R>(&self, Text { sql, binds }: Text) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + Unpin + for<'r> sqlx::FromRow<'r, SqliteRow> + for<'r> sqlx::FromRow<'r, PgRow>,
+    {
+        Ok(on_read!(self, on => fetch!(on, R, sql, binds))?)
+    }
 }
 
-/// The statement that finds a page: id and place of each key, in order.
-fn places(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
+/// The parts of a list from a place on, in their order.
+fn parts_of<'a>(query: &KeyQuery<'a>) -> Vec<(Part, Option<&'a Place>)> {
+    if query.sort != KeySort::LastUsed {
+        return vec![(Part::Whole, query.after)];
+    }
+    let is_among_used = query.after.is_none_or(|place| place.value >= 0);
+    match (query.direction, query.after) {
+        (Direction::Descending, after) if is_among_used => vec![(Part::Used, after), (Part::Never, None)],
+        (Direction::Descending, after) => vec![(Part::Never, after)],
+        (Direction::Ascending, Some(place)) if is_among_used => vec![(Part::Used, Some(place))],
+        (Direction::Ascending, after) => vec![(Part::Never, after), (Part::Used, None)],
+    }
+}
+
+/// The statement that finds a page of a part: id and place of each key, in order.
+fn places(organization: &OrganizationId, query: &KeyQuery<'_>, part: Part) -> Text {
     let mut text = Text {
         sql: String::new(),
         binds: Vec::new(),
     };
     let own = text.text(organization.as_str());
-    let (sorted_by, value) = sorted_by(query.sort);
+    let (sorted_by, value) = sorted_by(query, part);
+    let (order, beyond) = order_of(query.direction);
+    let after = query.after.filter(|_| part != Part::NextUses);
+    let place = after.map(|place| {
+        let value = match part {
+            // A name's place is its key's id alone; PostgreSQL takes no value that is not asked for.
+            _ if query.sort == KeySort::Name => String::new(),
+            Part::Never => text.bind(Bind::Number(place.value.saturating_add(NEVER_USED))),
+            Part::Whole | Part::NextUses | Part::Used => text.bind(Bind::Number(place.value)),
+        };
+        (value, text.text(place.id.as_str()))
+    });
+    let source = match part {
+        Part::Whole => "secret_key k LEFT JOIN key_use u ON u.key_id = k.id WHERE TRUE".to_owned(),
+        // Keys first: the filter leaves few of them, or else they had been found among the next uses.
+        Part::Used => "secret_key k CROSS JOIN key_use u WHERE u.key_id = k.id".to_owned(),
+        Part::Never => {
+            "secret_key k WHERE NOT EXISTS (SELECT 1 FROM key_use u WHERE u.key_id = k.id)".to_owned()
+        }
+        Part::NextUses => {
+            let next = next_uses(&mut text, &own, query);
+            format!("({next}) u CROSS JOIN secret_key k WHERE k.id = u.key_id")
+        }
+    };
+    // Each of the next uses is looked up by its key's id. SQLite would take any index that begins with the organization instead.
+    let organization_column = match part {
+        Part::NextUses => "k.organization_id || ''",
+        Part::Whole | Part::Used | Part::Never => "k.organization_id",
+    };
     let _ = write!(
         text.sql,
-        "SELECT k.id AS id, {sorted_by} AS sort_key, CAST({value} AS BIGINT) AS sorted_by FROM secret_key k \
-         LEFT JOIN key_use u ON u.key_id = k.id WHERE k.organization_id = {own}"
+        "SELECT k.id AS id, {sorted_by} AS sort_key, CAST({value} AS BIGINT) AS sorted_by FROM {source} \
+         AND {organization_column} = {own}"
     );
-    narrow(&mut text, query.filter, query.now);
-    let (order, beyond) = order_of(query.direction);
-    if let Some(place) = query.after {
-        let id = text.text(place.id.as_str());
+    narrow(&mut text, query.filter, query.now, part);
+    if let Some((value, id)) = place {
         let condition = if query.sort == KeySort::Name {
             let name = format!(
                 "SELECT SUBSTR(p.search, 1, 100) FROM secret_key p WHERE p.organization_id = {own} AND p.id = {id}"
@@ -194,7 +320,6 @@ fn places(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
             // The first comparison says nothing new; with it SQLite begins at the place instead of at the first key.
             format!("{sorted_by} {beyond}= ({name}) AND ({sorted_by}, k.id) {beyond} (({name}), {id})")
         } else {
-            let value = text.bind(Bind::Number(place.value));
             format!("({sorted_by}, k.id) {beyond} ({value}, {id})")
         };
         text.and(&condition);
@@ -205,6 +330,26 @@ fn places(organization: &OrganizationId, query: &KeyQuery<'_>) -> Text {
         " ORDER BY {sorted_by} {order}, k.id {order} LIMIT {limit}"
     );
     text
+}
+
+/// The statement of the uses that come next in an order, at most [`PROBE`], whosever they are.
+fn next_uses(text: &mut Text, own: &str, query: &KeyQuery<'_>) -> String {
+    let (order, beyond) = order_of(query.direction);
+    let begin = query.after.map(|place| {
+        let value = text.bind(Bind::Number(place.value));
+        let id = text.text(place.id.as_str());
+        format!(" AND (n.last_used_at, n.key_id) {beyond} ({value}, {id})")
+    });
+    let unused = query.filter.unused_since.map(|since| {
+        let since = text.moment(since);
+        format!(" AND n.last_used_at < {since}")
+    });
+    format!(
+        "SELECT n.key_id, n.last_used_at FROM key_use n WHERE n.organization_id = {own}{}{} \
+         ORDER BY n.last_used_at {order}, n.key_id {order} LIMIT {PROBE}",
+        begin.unwrap_or_default(),
+        unused.unwrap_or_default()
+    )
 }
 
 /// The page with its keys read whole.
@@ -221,20 +366,29 @@ fn whole_keys(found: Text, query: &KeyQuery<'_>) -> Text {
     }
 }
 
-/// What a list is sorted by, and what of that is its place as a number.
-const fn sorted_by(sort: KeySort) -> (&'static str, &'static str) {
-    match sort {
-        KeySort::Created => ("k.created_at", "k.created_at"),
-        KeySort::Name => (NAME_ORDER, "0"),
-        KeySort::LastUsed => ("COALESCE(u.last_used_at, 0)", "COALESCE(u.last_used_at, 0)"),
-        KeySort::Expires => (
-            "COALESCE(k.expires_at, 9223372036854775807)",
-            "COALESCE(k.expires_at, 9223372036854775807)",
-        ),
-        KeySort::Due => (
-            "COALESCE(k.rotation_due_at, 9223372036854775807)",
-            "COALESCE(k.rotation_due_at, 9223372036854775807)",
-        ),
+/// What a part of a list is sorted by, and what of that is its place as a number.
+fn sorted_by(query: &KeyQuery<'_>, part: Part) -> (String, String) {
+    let column = match (query.sort, part) {
+        (KeySort::Name, _) => return (NAME_ORDER.to_owned(), "0".to_owned()),
+        (KeySort::LastUsed, Part::Never) => {
+            let sorted = along_index(query, "k.created_at");
+            let value = format!("k.created_at - {NEVER_USED}");
+            return (sorted, value);
+        }
+        (KeySort::LastUsed, _) => return ("u.last_used_at".to_owned(), "u.last_used_at".to_owned()),
+        (KeySort::Created, _) => "k.created_at",
+        (KeySort::Expires, _) => "COALESCE(k.expires_at, 9223372036854775807)",
+        (KeySort::Due, _) => "COALESCE(k.rotation_due_at, 9223372036854775807)",
+    };
+    (along_index(query, column), column.to_owned())
+}
+
+/// The column to sort by. Where a text is searched for, no index may be taken for its order: the one of names is to be read.
+fn along_index(query: &KeyQuery<'_>, column: &str) -> String {
+    if query.filter.text.is_some() {
+        format!("({column} + 0)")
+    } else {
+        column.to_owned()
     }
 }
 
@@ -246,14 +400,20 @@ const fn order_of(direction: Direction) -> (&'static str, &'static str) {
     }
 }
 
-fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp) {
+fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp, part: Part) {
     if !filter.ids.is_empty() {
         // Not one comparison after the other, of which SQLite takes no thousand.
         let ids: Vec<String> = filter.ids.iter().map(|id| text.text(id.as_str())).collect();
         text.and(&format!("k.id IN ({})", ids.join(", ")));
     }
-    let states: Vec<String> = filter
-        .states
+    let is_any_but_deleted = filter.states.len() == 3 && !filter.states.contains(&ShownState::Deleted);
+    let states: &[ShownState] = if is_any_but_deleted {
+        text.and("k.state <> 'deleted'");
+        &[]
+    } else {
+        &filter.states
+    };
+    let states: Vec<String> = states
         .iter()
         .map(|state| match state {
             ShownState::Paused => "k.state = 'paused'".to_owned(),
@@ -310,13 +470,25 @@ fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp) {
     text.and_any(&due);
     if let Some(since) = filter.unused_since {
         let since = text.moment(since);
-        text.and(&format!("COALESCE(u.last_used_at, k.created_at) < {since}"));
+        text.and(&match part {
+            // No key was used before it was made: what is younger needs no look at its uses. Added to nothing, so that the order's
+            // own index is read and not that of creation.
+            Part::Whole => {
+                format!("k.created_at + 0 < {since} AND COALESCE(u.last_used_at, k.created_at) < {since}")
+            }
+            Part::NextUses | Part::Used => format!("u.last_used_at < {since}"),
+            Part::Never => format!("k.created_at < {since}"),
+        });
     }
     if let Some(wanted) = &filter.text {
         let small = wanted.to_lowercase();
         let within = text.text(&format!("%{}%", escaped(&small)));
         let id = text.text(&small);
-        text.and(&format!("k.search LIKE {within} ESCAPE '!' OR k.id = {id}"));
+        // The first comparison is always true, and names the index to be read. What is longer than that has is looked at in its row.
+        text.and(&format!(
+            "{NAME_ORDER} >= '' AND ({NAME_ORDER} LIKE {within} ESCAPE '!' OR k.id = {id} \
+             OR (LENGTH(k.search) > 100 AND k.search LIKE {within} ESCAPE '!'))"
+        ));
     }
     if let Some(head) = &filter.hint_head {
         let (head, length) = (text.text(head), head.chars().count());
@@ -377,7 +549,7 @@ mod tests {
     /// The statement with its values written in, and its plan.
     async fn plan(place: &TestPlace, query: &KeyQuery<'_>) -> String {
         let organization = "org-1".parse().unwrap();
-        let Text { mut sql, binds } = whole_keys(places(&organization, query), query);
+        let Text { mut sql, binds } = whole_keys(places(&organization, query, Part::Whole), query);
         for (at, bind) in binds.iter().enumerate().rev() {
             let value = match bind {
                 Bind::Text(text) => format!("'{text}'"),

@@ -175,6 +175,19 @@ pub async fn insert_keys_of_one(
     keys: usize,
 ) -> (OrganizationId, Vec<KeyId>) {
     insert_organizations(store).await;
+    let organization = organization_id(0);
+    let ids = insert_keys_into(store, keyring, &organization, keys, |_, _| ()).await;
+    (organization, ids)
+}
+
+/// So many keys in an organization that is there, in the order of their ids, each changed by `vary`, which gets its number.
+pub async fn insert_keys_into(
+    store: &Store,
+    keyring: &Keyring,
+    organization: &OrganizationId,
+    keys: usize,
+    mut vary: impl FnMut(usize, &mut Key),
+) -> Vec<KeyId> {
     let mut ids: Vec<KeyId> = (0..keys).map(|_| draw_id(keyring)).collect();
     ids.sort_unstable();
     for (batch, some) in ids.chunks(KEYS_PER_TRANSACTION).enumerate() {
@@ -182,15 +195,16 @@ pub async fn insert_keys_of_one(
         for (within, id) in some.iter().enumerate() {
             let index = batch * KEYS_PER_TRANSACTION + within;
             let record = KeyRecord {
-                organization_id: organization_id(0),
+                organization_id: organization.clone(),
                 ..record(*id, index)
             };
-            let (key, secret) = with_secret(record, index, &draw_text(*id), keyring);
+            let (mut key, secret) = with_secret(record, index, &draw_text(*id), keyring);
+            vary(index, &mut key);
             tx.insert_key(&key, &secret).await.expect("a key can be inserted");
         }
         tx.commit().await.expect("the keys can be committed");
     }
-    (organization_id(0), ids)
+    ids
 }
 
 /// The id of a seeded organization.

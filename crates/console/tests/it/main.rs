@@ -19,3 +19,4 @@ mod sign_in;
 mod sign_in_links;
 mod support;
 mod tokens;
+mod zz_dump;

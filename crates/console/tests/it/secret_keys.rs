@@ -246,7 +246,7 @@ async fn a_row_says_who_made_the_key_and_that_it_is_being_rotated() {
     let keys = console.keys();
     let page = admin.page(&keys).await;
     assert!(
-        page.contains("data-label=\"Created By\">ada@example.com<"),
+        page.contains("class=\"by\" data-label=\"Created By\">ada@example.com<"),
         "{page}"
     );
     assert!(page.contains("Due in 10 days") && !page.contains(">Rotating</span>"));
