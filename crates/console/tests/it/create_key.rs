@@ -260,7 +260,12 @@ async fn rules_are_built_without_a_script_on_real_datasets() {
     assert_eq!(left.all("rules"), ["1"]);
 }
 
+/// Makes a dataset; its id.
 async fn dataset(console: &TestConsole, name: &str) -> String {
+    datasets(console, &[name.to_owned()]).await.remove(0)
+}
+
+async fn datasets(console: &TestConsole, names: &[String]) -> Vec<String> {
     let maker = console.test.full_key(&console.organization).await;
     let resource = OwnedResource::New(ResourceType::Dataset);
     let permit = console
@@ -268,25 +273,61 @@ async fn dataset(console: &TestConsole, name: &str) -> String {
         .permit(maker.value.reveal(), Operation::DatasetWrite, resource)
         .await
         .unwrap();
-    let new = NewDataset {
-        name: name.to_owned(),
-        description: None,
-        kind: "vqa".to_owned(),
-        content: "Image".to_owned(),
-        owner: "owner".to_owned(),
-        status: 1,
-        localization: None,
-        data_localization: None,
-        tags: std::collections::BTreeMap::new(),
-        attributes: std::collections::BTreeMap::new(),
-    };
-    let made = console.test.engine.create_dataset(&permit, &context(), new).await;
+    let mut ids = Vec::new();
+    for name in names {
+        let new = NewDataset {
+            name: name.clone(),
+            description: None,
+            kind: "vqa".to_owned(),
+            content: "Image".to_owned(),
+            owner: "owner".to_owned(),
+            status: 1,
+            localization: None,
+            data_localization: None,
+            tags: std::collections::BTreeMap::new(),
+            attributes: std::collections::BTreeMap::new(),
+        };
+        let made = console.test.engine.create_dataset(&permit, &context(), new).await;
+        ids.push(made.unwrap().id.to_string());
+    }
     console
         .test
         .delete(&console.organization, maker.key.record.id)
         .await
         .unwrap();
-    made.unwrap().id.to_string()
+    ids
+}
+
+/// The weight of every page is looked at where pages are fetched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_datasets_and_rules_make_no_heavy_page_and_lose_nothing() {
+    let console = TestConsole::new().await;
+    let mut owner = console.owner().await;
+    let names: Vec<_> = (0..205)
+        .map(|at| format!("A dataset with quite a long name, number {at}"))
+        .collect();
+    let ids = datasets(&console, &names).await;
+    let page = owner.page(&console.path("settings/secret-keys/new")).await;
+    assert!(page.contains("The first 200 datasets"));
+    let rule = |id: &String| serde_json::json!({"operations": ["dataset.*", "annotation.write"], "resources": [format!("dataset/{id}")]});
+    let rules: Vec<_> = ids.iter().rev().take(50).map(rule).collect();
+    let rules = serde_json::from_value(serde_json::Value::Array(rules)).unwrap();
+    let permission = Permission::Restricted(rules);
+    let made = console
+        .test
+        .key(&console.organization, ScopeSet::ALL, permission)
+        .await;
+    let path = console.path(&format!("settings/secret-keys/{}/edit", made.key.record.id));
+    let form = Form::of(&owner.page(&path).await).with("name", &["renamed"]);
+    owner.post(&path, &form.pairs()).await.location();
+    let key = console
+        .test
+        .engine
+        .show_key(&console.organization, made.key.record.id)
+        .await
+        .unwrap();
+    assert_eq!(key.name.as_str(), "renamed");
+    assert_eq!(key.record.access, made.key.record.access);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,12 @@
 //! Tests of the console through its router, as a browser without JavaScript meets it.
-#![allow(missing_docs, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod account;
 mod audit;
