@@ -1,6 +1,7 @@
 //! Signing in and out through the pages.
 
 use http::StatusCode;
+use keyward_core::role::Role;
 
 use crate::support::{OWNER, PASSPHRASE, TestConsole};
 
@@ -60,7 +61,7 @@ async fn what_is_wrong_is_not_told_apart() {
 async fn a_form_needs_the_proof_of_its_own_session() {
     let console = TestConsole::new().await;
     let mut owner = console.owner().await;
-    let mut other = console.owner().await;
+    let mut other = console.member("other@example.com", Role::Member).await;
     let mut stranger = console.browser();
     owner.page("/organizations").await;
     other.page("/organizations").await;
