@@ -1,6 +1,7 @@
 //! What must hold for every page, walked along the table of pages, so that a new page is covered by itself.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use http::{Method, StatusCode};
 use keyward_console::{Audience, RouteRow};
@@ -423,4 +424,63 @@ async fn a_form_of_another_site_is_refused_before_it_is_read() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{began}");
     }
     owner.page("/account").await;
+}
+
+/// What was logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// On one thread, so that the log of this test's requests is that of its thread.
+#[tokio::test]
+async fn the_secret_of_a_link_is_in_no_line_of_the_log() {
+    let console = TestConsole::new().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let engine = &console.test.engine;
+    let made = engine
+        .create_sign_in_link(&context(), OWNER, LinkPurpose::SetPassphrase)
+        .await;
+    let draft = InvitationDraft {
+        email: "new@example.com".parse().unwrap(),
+        role: Role::Member,
+        lifetime_ms: None,
+    };
+    let invited = engine
+        .create_invitation(&context(), &console.organization, draft)
+        .await;
+    let (link, invitation) = (made.unwrap().secret, invited.unwrap().secret);
+    let cut = "abcdefghij";
+    for (path, secret) in [
+        (format!("/sign-in/link/{}", link.reveal()), link.reveal()),
+        (
+            format!("/invitations/{}", invitation.reveal()),
+            invitation.reveal(),
+        ),
+        (format!("/sign-in/link/{cut}"), cut),
+        (format!("/invitations/{cut}?next=/x"), cut),
+    ] {
+        let mut browser = console.browser();
+        browser.get(&path).await;
+        browser.get("/sign-in").await;
+        browser.post(&path, &[("passphrase", "too short")]).await;
+        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(logged.contains("request finished"), "{logged}");
+        assert!(!logged.contains(secret), "the log holds the secret of a link");
+    }
 }
