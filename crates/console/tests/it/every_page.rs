@@ -1,7 +1,7 @@
 //! What must hold for every page, walked along the table of pages, so that a new page is covered by itself.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
 use http::{Method, StatusCode};
 use keyward_console::{Audience, RouteRow};
@@ -426,13 +426,17 @@ async fn a_form_of_another_site_is_refused_before_it_is_read() {
     owner.page("/account").await;
 }
 
-/// What was logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl std::io::Write for Lines {
+/// Writes to the thread's own lines.
+struct OwnLines;
+
+impl std::io::Write for OwnLines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -441,17 +445,16 @@ impl std::io::Write for Lines {
     }
 }
 
-// On one thread, so that the log of this test's requests is that of its thread.
+// On one thread, so that the lines of this test's requests are its thread's. The subscriber is everybody's: with one for a thread
+// alone, what another thread logs first would be found uninteresting for all of them.
 #[tokio::test]
 async fn the_secret_of_a_link_is_in_no_line_of_the_log() {
-    let console = TestConsole::new().await;
-    let lines = Lines::default();
-    let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
+        .with_writer(|| OwnLines)
         .with_ansi(false)
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let console = TestConsole::new().await;
     let engine = &console.test.engine;
     let made = engine
         .create_sign_in_link(&context(), OWNER, LinkPurpose::SetPassphrase)
@@ -479,7 +482,7 @@ async fn the_secret_of_a_link_is_in_no_line_of_the_log() {
         browser.get(&path).await;
         browser.get("/sign-in").await;
         browser.post(&path, &[("passphrase", "too short")]).await;
-        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let logged = LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap());
         assert!(logged.contains("request finished"), "{logged}");
         assert!(!logged.contains(secret), "the log holds the secret of a link");
     }
