@@ -56,10 +56,7 @@ async fn only_the_operator_makes_a_sign_in_link_and_the_log_never_has_it() {
     let app = TestApp::new().await;
     let admin_token = app.token("members:write,organization:write").await;
     let body = json!({ "email": "owner@example.com" });
-    for caller in [
-        app.manager(&admin_token),
-        acting(&app, "owner@example.com"),
-    ] {
+    for caller in [app.manager(&admin_token), acting(&app, "owner@example.com")] {
         let refused = caller.post(LINK, &body).await;
         assert_eq!(refused.status, 403, "{refused:?}");
     }
