@@ -215,6 +215,15 @@ pub(super) fn facts_of(line: &EntryLine, names: &Names) -> Vec<Fact> {
 }
 
 fn title_of(name: &str) -> String {
+    // Names that are clear to whoever wrote the entry, and not to whoever reads it.
+    match name {
+        "why_told" => return "Noted because".to_owned(),
+        "by" => return "Chosen by".to_owned(),
+        "is" => return "Now".to_owned(),
+        "was" => return "Before".to_owned(),
+        "does" => return "Step".to_owned(),
+        _ => {}
+    }
     let name = name.strip_suffix("_ms").unwrap_or(name).replace("_ms_", "_");
     let name = name.replace('_', " ");
     let mut letters = name.chars();

@@ -59,12 +59,12 @@ async fn entries_are_told_in_words_with_names_and_without_what_tells_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_narrow_and_what_is_mistyped_shows_nothing() {
     let console = TestConsole::new().await;
-    let mut owner = console.owner().await;
     let key = console.test.full_key(&console.organization).await;
     let other = console.test.full_key(&console.organization).await;
     let id = key.key.record.id;
     console.test.clock.advance_ms(2 * DAY_MS);
     drop(console.test.token(&console.organization, "keys:read").await);
+    let mut owner = console.owner().await;
     let audit = console.path("audit");
 
     let page = owner.page(&format!("{audit}?target={id}")).await;
@@ -159,7 +159,7 @@ async fn verifying_tells_a_whole_trail_from_one_that_was_changed() {
     let changed = console
         .test
         .place
-        .run("UPDATE audit_entries SET action = 'key.edit' WHERE chain = 'org-1' AND action = 'key.create'")
+        .run("UPDATE audit_entry SET action = 'key.edit' WHERE chain = 'org-1' AND action = 'key.create'")
         .await;
     assert_eq!(changed, 1);
     let answer = owner.post(&verify, &[]).await;
@@ -274,7 +274,7 @@ async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other() {
     console
         .test
         .place
-        .run("UPDATE audit_entries SET hash = X'00' WHERE chain = 'org-1' AND action = 'key.create'")
+        .run("UPDATE audit_entry SET hash = X'00' WHERE chain = 'org-1' AND action = 'key.create'")
         .await;
     let page = owner.page(&console.path("audit")).await;
     assert!(

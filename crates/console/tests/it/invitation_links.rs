@@ -66,6 +66,7 @@ async fn who_has_a_passphrase_signs_in_first_and_the_link_alone_is_nobody() {
     assert!(!page.contains("type=\"password\""), "{page}");
     let next = format!("/sign-in?next={}", path.replace('/', "%2F"));
     assert!(page.contains(&next), "{page}");
+    thief.page("/sign-in").await;
     let answer = thief
         .post(&path, &[("passphrase", "four other words entirely here")])
         .await;
@@ -117,6 +118,7 @@ async fn who_is_known_without_a_passphrase_asks_an_operator() {
         page.contains("keyward people link owner@example.com") && !page.contains("type=\"password\""),
         "{page}"
     );
+    browser.page("/sign-in").await;
     let answer = browser
         .post(&path(&invitation), &[("passphrase", PASSPHRASE)])
         .await;

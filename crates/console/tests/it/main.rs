@@ -12,7 +12,7 @@ mod account;
 mod audit;
 mod create_key;
 mod edit_key;
-mod every_route;
+mod every_page;
 mod forms;
 mod general;
 mod help;

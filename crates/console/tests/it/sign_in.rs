@@ -61,7 +61,7 @@ async fn what_is_wrong_is_not_told_apart() {
 async fn a_form_needs_the_proof_of_its_own_session() {
     let console = TestConsole::new().await;
     let mut owner = console.owner().await;
-    let mut other = console.member("admin@example.com", Role::Admin).await;
+    let mut other = console.member("other@example.com", Role::Member).await;
     let mut stranger = console.browser();
     owner.page("/organizations").await;
     other.page("/organizations").await;

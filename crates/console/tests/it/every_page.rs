@@ -1,5 +1,6 @@
 //! What must hold for every page, walked along the table of pages, so that a new page is covered by itself.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use http::{Method, StatusCode};
@@ -423,4 +424,66 @@ async fn a_form_of_another_site_is_refused_before_it_is_read() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{began}");
     }
     owner.page("/account").await;
+}
+
+thread_local! {
+    /// What was logged on this thread.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the thread's own lines.
+struct OwnLines;
+
+impl std::io::Write for OwnLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// On one thread, so that the lines of this test's requests are its thread's. The subscriber is everybody's: with one for a thread
+// alone, what another thread logs first would be found uninteresting for all of them.
+#[tokio::test]
+async fn the_secret_of_a_link_is_in_no_line_of_the_log() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(|| OwnLines)
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let console = TestConsole::new().await;
+    let engine = &console.test.engine;
+    let made = engine
+        .create_sign_in_link(&context(), OWNER, LinkPurpose::SetPassphrase)
+        .await;
+    let draft = InvitationDraft {
+        email: "new@example.com".parse().unwrap(),
+        role: Role::Member,
+        lifetime_ms: None,
+    };
+    let invited = engine
+        .create_invitation(&context(), &console.organization, draft)
+        .await;
+    let (link, invitation) = (made.unwrap().secret, invited.unwrap().secret);
+    let cut = "abcdefghij";
+    for (path, secret) in [
+        (format!("/sign-in/link/{}", link.reveal()), link.reveal()),
+        (
+            format!("/invitations/{}", invitation.reveal()),
+            invitation.reveal(),
+        ),
+        (format!("/sign-in/link/{cut}"), cut),
+        (format!("/invitations/{cut}?next=/x"), cut),
+    ] {
+        let mut browser = console.browser();
+        browser.get(&path).await;
+        browser.get("/sign-in").await;
+        browser.post(&path, &[("passphrase", "too short")]).await;
+        let logged = LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap());
+        assert!(logged.contains("request finished"), "{logged}");
+        assert!(!logged.contains(secret), "the log holds the secret of a link");
+    }
 }
