@@ -1,5 +1,5 @@
 //! Tests of the console through its router, as a browser without JavaScript meets it.
-#![allow(missing_docs, clippy::panic, reason = "tests")]
+#![allow(missing_docs, clippy::panic, clippy::expect_used, reason = "tests")]
 
 mod general;
 mod members;
