@@ -8,13 +8,24 @@ mod activity;
 mod activity_rows;
 mod callers;
 mod chart;
+mod compromised;
+mod create_key;
+mod edit_key;
 mod explain_key;
 mod key;
 mod key_activity;
 mod key_advice;
+mod key_difference;
+mod key_fields;
+mod key_form;
 mod key_head;
+mod key_report;
+mod key_rules;
 mod key_secrets;
+pub(crate) mod key_summary;
 pub(crate) mod key_value;
+mod leak;
+mod replace_key;
 mod rotate_key;
 mod sign_in;
 mod usage_export;
@@ -27,6 +38,9 @@ use crate::routes::ConsoleRoutes;
 pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = sign_in::add(routes);
     let routes = key_value::add(routes);
+    let routes = create_key::add(routes);
+    let routes = edit_key::add(routes);
+    let routes = replace_key::add(routes);
     let routes = key::add(routes);
     let routes = key_secrets::add(routes);
     let routes = key_advice::add(routes);
@@ -34,5 +48,7 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = rotate_key::add(routes);
     let routes = key_activity::add(routes);
     let routes = usage_export::add(routes);
+    let routes = compromised::add(routes);
+    let routes = key_report::add(routes);
     activity::add(routes)
 }
