@@ -58,13 +58,14 @@
     setTimeout(again, every);
   };
 
-  // <form data-live="/path" data-target="#id">: what the form would do, told while it is filled in.
+  // <form data-live="/path" data-target="#id" data-live-skip="names">: what the form would do, told while it is filled in.
   const liven = (form) => {
     let timer = 0, count = 0;
     const tell = async () => {
       const mine = ++count;
       const query = new URLSearchParams();
-      for (const [name, value] of new FormData(form)) if (name !== "csrf" && typeof value === "string") query.append(name, value);
+      const skipped = ["csrf", ...(form.dataset.liveSkip || "").split(" ")];
+      for (const [name, value] of new FormData(form)) if (!skipped.includes(name) && typeof value === "string") query.append(name, value);
       try {
         const answer = await fetch(`${form.dataset.live}?${query}`, { headers: { accept: "text/html" }, redirect: "error" });
         const target = document.querySelector(form.dataset.target);
@@ -126,6 +127,18 @@
     // <select data-submit>: a filter that is applied as soon as it is chosen.
     const select = event.target instanceof Element ? event.target.closest("[data-submit]") : null;
     if (select && select.form) select.form.requestSubmit();
+  });
+
+  // <input type=radio data-preset-level data-preset-scopes>: an environment proposes; what somebody chose themselves stays.
+  document.addEventListener("change", (event) => {
+    const input = event.target instanceof HTMLInputElement ? event.target : null;
+    if (!input || !input.form) return;
+    const form = input.form, touched = (form.dataset.touched || "").split(" ");
+    if (input.name === "level" || input.name === "scope") form.dataset.touched = [...touched, input.name].join(" ");
+    if (input.dataset.presetLevel === undefined) return;
+    const scopes = (input.dataset.presetScopes || "").split(" ");
+    if (!touched.includes("scope")) for (const box of form.querySelectorAll("input[name=scope]")) box.checked = scopes.includes(box.value);
+    if (!touched.includes("level")) for (const level of form.querySelectorAll("input[name=level]")) level.checked = level.value === input.dataset.presetLevel;
   });
 
   document.addEventListener("click", (event) => {

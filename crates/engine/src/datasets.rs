@@ -10,7 +10,7 @@ use keyward_core::access::Visible;
 use keyward_core::audit::{Detail, Event};
 use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide};
 use keyward_core::field::FieldProblem;
-use keyward_core::ids::DatasetId;
+use keyward_core::ids::{DatasetId, OrganizationId};
 use keyward_core::operation::Operation;
 use keyward_core::refusal::Refusal;
 use keyward_core::resource::ResourceType;
@@ -168,6 +168,24 @@ impl Engine {
         let listed = store.list_datasets(permit.organization_id(), &filter, after, limit);
         let (rows, has_more) = listed.await?;
         Ok(Page::of(rows, has_more, |dataset| dataset.id.to_string()))
+    }
+
+    /// Ids and names of an organization's datasets after an id, for members who choose among them. It asks for no key's permit:
+    /// whoever calls it has checked that the member may manage keys.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn list_datasets_of(
+        &self,
+        organization: &OrganizationId,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page<(DatasetId, String)>, EngineError> {
+        let listed = self
+            .inner
+            .store
+            .list_dataset_names(organization, after, i64::from(limit) + 1);
+        Ok(Page::cut(listed.await?, limit, |(id, _)| id.to_string()))
     }
 
     /// The first ids of those datasets that the permit's key may read, whatever the permit itself is for.

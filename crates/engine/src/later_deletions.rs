@@ -324,6 +324,7 @@ impl Told {
             }
             (
                 "key.rotate"
+                | "key.rotation_activate"
                 | "key.rotation_cancel"
                 | "key.rotation_dropped"
                 | "key.rotation_end"

@@ -180,6 +180,50 @@ impl Engine {
         .await
     }
 
+    /// Makes a pending secret the current one before it was used; the old one's grace counts from now.
+    ///
+    /// # Errors
+    /// [`EngineError::Conflict`] for an ended key and if no secret waits for its first use.
+    pub async fn activate_rotation(
+        &self,
+        context: Context,
+        organization: OrganizationId,
+        id: KeyId,
+    ) -> Result<Written, EngineError> {
+        self.write_key(
+            context,
+            (organization, id),
+            BrokenSeals::Refuse,
+            |stored, _, now| {
+                let live = match live_of(stored, now) {
+                    Ok(live) => live,
+                    Err(refused) => return Plan::Refuse(refused),
+                };
+                let pending = live.other.and_then(|other| match other.life {
+                    SecretLife::Pending { grace_ms, .. } => Some((other.number, grace_ms)),
+                    _ => None,
+                });
+                let Some((number, grace_ms)) = pending else {
+                    return Plan::Refuse(EngineError::Conflict(
+                        "no new secret waits for its first use".to_owned(),
+                    ));
+                };
+                let end = end_of_grace(now, grace_ms, stored.key.record.conditions.expires_at);
+                let lives = vec![
+                    (number, SecretLife::Current),
+                    (live.current.number, SecretLife::Until(end)),
+                ];
+                Plan::Change(Box::new(change_of(
+                    stored,
+                    lives,
+                    Some(now),
+                    "key.rotation_activate",
+                )))
+            },
+        )
+        .await
+    }
+
     /// Makes a pending secret the current one because it was used; the old one's grace counts from that use.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use keyward_core::time::{DAY_MS, Timestamp};
 use keyward_core::usage::hour_of;
 use keyward_core::usage_rise::{RiseHours, is_rise};
 use keyward_store::usage_overview::{
-    AddressPlace, KeyAt, KeysByLastUse, OrganizationSum, RefusedKey, SeenAddress, UsedKey,
+    AddressPlace, KeyAddress, KeyAt, KeysByLastUse, OrganizationSum, RefusedKey, SeenAddress, TopKey, UsedKey,
 };
 use keyward_store::usage_queries::{
     HistoryFilter, HistoryPlace, Hours, Of, Step, TopEntry, UsagePoint, UsageRow, UsageSum,
@@ -36,6 +36,8 @@ const TOP_OF_KEY: i64 = 10;
 const SHOWN: i64 = 10;
 /// Most keys whose refusals are compared with their past.
 const MAX_COMPARED: i64 = 1_000;
+/// Most addresses of one key that are shown.
+const MAX_ADDRESSES: i64 = 1_000;
 /// Days since which an overview counts keys as used.
 pub const USED_WITHIN_DAYS: [i64; 3] = [1, 7, 30];
 
@@ -280,6 +282,37 @@ impl Engine {
         Ok(store
             .organization_top(organization, of, hours, i64::from(limit))
             .await?)
+    }
+
+    /// The keys that were used or tried most, deleted ones included.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Invalid`] for the span.
+    pub async fn organization_top_keys(
+        &self,
+        organization: &OrganizationId,
+        span: Span,
+        limit: u32,
+    ) -> Result<Vec<TopKey>, EngineError> {
+        let hours = span.hours(MAX_DAYS_OF_TOP)?;
+        self.begin_overview(organization).await?;
+        let store = &self.inner.store;
+        Ok(store.top_keys(organization, hours, i64::from(limit)).await?)
+    }
+
+    /// The addresses that a key was used from with success, those that came last first; at most 1,000.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`].
+    pub async fn key_addresses(
+        &self,
+        organization: &OrganizationId,
+        id: KeyId,
+    ) -> Result<Vec<KeyAddress>, EngineError> {
+        self.show_key(organization, id).await?;
+        self.settle_usage().await?;
+        let store = &self.inner.store;
+        Ok(store.addresses_of_key(organization, id, MAX_ADDRESSES).await?)
     }
 
     /// A page of the living keys that were not used for so many days: the longest unused first, then those that were never used

@@ -21,6 +21,8 @@ const UPDATE: &str = "UPDATE dataset SET version = version + 1, name = $4, descr
 const DELETE: &str = "DELETE FROM dataset WHERE organization_id = $1 AND id = $2";
 const INSERT_DELETION: &str = "INSERT INTO dataset_deletion \
     (organization_id, dataset_id, deleted_by, deleted_at, attributes) VALUES ($1, $2, $3, $4, $5)";
+const LIST_NAMES: &str =
+    "SELECT id, name FROM dataset WHERE organization_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 const FIND_DELETION: &str = "SELECT dataset_id, deleted_by, deleted_at, attributes FROM dataset_deletion \
     WHERE organization_id = $1 AND dataset_id = $2";
 
@@ -244,6 +246,23 @@ impl Store {
         })?;
         let read = |id: String| id.parse().map_err(|_| StoreError::Unreadable { what: "dataset" });
         ids.into_iter().map(read).collect()
+    }
+
+    /// Ids and names of an organization's datasets after an id, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_dataset_names(
+        &self,
+        organization: &OrganizationId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<(DatasetId, String)>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, String)>(LIST_NAMES)
+            .bind(organization.as_str()).bind(after).bind(limit).fetch_all(on).await)?;
+        let unreadable = || StoreError::Unreadable { what: "dataset" };
+        let read = |(id, name): (String, String)| Ok((id.parse().map_err(|_| unreadable())?, name));
+        rows.into_iter().map(read).collect()
     }
 
     /// What is left of a deleted dataset.

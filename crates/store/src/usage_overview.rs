@@ -44,6 +44,13 @@ const REFUSED_OFTEN: &str = "SELECT key_id, CAST(SUM(uses) AS BIGINT), MAX(last_
 /// Along the keys' own rows, as in `usage_queries`.
 const REFUSED_BEFORE: &str = "SELECT key_id, CAST(SUM(uses) AS BIGINT) FROM key_usage \
     WHERE organization_id || '' = $1 AND hour >= $2 AND hour < $3 AND outcome <> 'ok' AND secret <> 0 AND key_id IN ";
+/// Along the addresses' primary key.
+const KEY_ADDRESSES: &str = "SELECT address, first_at, last_at FROM key_address \
+    WHERE organization_id = $1 AND key_id = $2 ORDER BY first_at DESC, address LIMIT $3";
+const TOP_KEYS: &str = "SELECT key_id, CAST(SUM(CASE WHEN outcome = 'ok' THEN uses ELSE 0 END) AS BIGINT), \
+    CAST(SUM(CASE WHEN outcome <> 'ok' THEN uses ELSE 0 END) AS BIGINT), MAX(last_at) \
+    FROM key_usage WHERE organization_id = $1 AND hour >= $2 AND hour <= $3 \
+    GROUP BY key_id ORDER BY SUM(uses) DESC, key_id LIMIT $4";
 const NAMES: &str = "SELECT id, name FROM secret_key WHERE organization_id = $1 AND id IN ";
 
 /// How often keys of an organization were used for something, with which outcome.
@@ -103,6 +110,32 @@ pub struct SeenAddress {
     pub last_at: Timestamp,
     /// Whether the key was used from nowhere else before.
     pub is_first_of_key: bool,
+}
+
+/// An address of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAddress {
+    /// The address.
+    pub address: String,
+    /// When the key was first used from it.
+    pub first_at: Timestamp,
+    /// When last, exact to an hour.
+    pub last_at: Timestamp,
+}
+
+/// How often a key was accepted and refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopKey {
+    /// The key.
+    pub key_id: KeyId,
+    /// Its name.
+    pub name: String,
+    /// How often it was accepted.
+    pub accepted: i64,
+    /// How often it was refused, attempts where only its id matched included.
+    pub refused: i64,
+    /// When last.
+    pub last_at: Timestamp,
 }
 
 /// Where a page of addresses begins: before this one.
@@ -355,12 +388,8 @@ impl Store {
                 let query = rows.iter().fold(query, |query, (key, ..)| query.bind(key.as_str()));
                 query.persistent(rows.len() == ROWS).fetch_all(on).await
             })?;
-            let sql = format!("{NAMES}{}", rows_of_binds(1, rows.len(), 2));
-            let names = on_read!(self, on => {
-                let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(sql)).bind(organization.as_str());
-                let query = rows.iter().fold(query, |query, (key, ..)| query.bind(key.as_str()));
-                query.persistent(rows.len() == ROWS).fetch_all(on).await
-            })?;
+            let ids: Vec<&str> = rows.iter().map(|(key, ..)| key.as_str()).collect();
+            let names = self.names_of(organization, &ids).await?;
             for (key, recent, last_at) in rows {
                 let of_key = before.iter().find(|(other, _)| other == key);
                 let name = names.iter().find(|(other, _)| other == key);
@@ -374,6 +403,71 @@ impl Store {
             }
         }
         Ok(refused)
+    }
+
+    /// The addresses that a key was used from with success, those that came last first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn addresses_of_key(
+        &self,
+        organization: &OrganizationId,
+        key: KeyId,
+        limit: i64,
+    ) -> Result<Vec<KeyAddress>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, i64, i64)>(KEY_ADDRESSES)
+            .bind(organization.as_str()).bind(key.as_str()).bind(limit).fetch_all(on).await)?;
+        let addresses = rows.into_iter().map(|(address, first_at, last_at)| KeyAddress {
+            address,
+            first_at: Timestamp::from_unix_ms(first_at),
+            last_at: Timestamp::from_unix_ms(last_at),
+        });
+        Ok(addresses.collect())
+    }
+
+    /// The keys of an organization that were used or tried most, deleted ones included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn top_keys(
+        &self,
+        organization: &OrganizationId,
+        hours: Hours,
+        limit: i64,
+    ) -> Result<Vec<TopKey>, StoreError> {
+        let rows = on_read!(self, on => sqlx::query_as::<_, (String, i64, i64, i64)>(TOP_KEYS)
+            .bind(organization.as_str()).bind(hours.from).bind(hours.until).bind(limit).fetch_all(on).await)?;
+        let mut top = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(ROWS) {
+            let ids: Vec<&str> = rows.iter().map(|(key, ..)| key.as_str()).collect();
+            let names = self.names_of(organization, &ids).await?;
+            for (key, accepted, refused, last_at) in rows {
+                let name = names.iter().find(|(other, _)| other == key);
+                top.push(TopKey {
+                    key_id: key_of(key)?,
+                    name: name.map(|(_, name)| name.clone()).unwrap_or_default(),
+                    accepted: *accepted,
+                    refused: *refused,
+                    last_at: Timestamp::from_unix_ms(*last_at),
+                });
+            }
+        }
+        Ok(top)
+    }
+
+    /// Ids and names of at most [`ROWS`] keys, as far as they are the organization's.
+    async fn names_of(
+        &self,
+        organization: &OrganizationId,
+        ids: &[&str],
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = format!("{NAMES}{}", rows_of_binds(1, ids.len(), 2));
+        let names = on_read!(self, on => {
+            let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(sql)).bind(organization.as_str());
+            let query = ids.iter().fold(query, |query, id| query.bind(*id));
+            query.persistent(ids.len() == ROWS).fetch_all(on).await
+        })?;
+        Ok(names)
     }
 }
 

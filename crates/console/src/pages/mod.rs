@@ -3,19 +3,46 @@
 //! A page's address and its form's address are the same where they can be: the form that has to be mended is shown again by the
 //! POST, with everything that was typed, and one that was carried out leads to a GET.
 
+mod access_words;
+mod activity;
+mod activity_rows;
+mod callers;
+mod chart;
+mod compromised;
 mod contacts;
+mod create_key;
 mod deliveries;
+mod edit_key;
 mod emergency;
+mod explain_key;
 mod general;
 mod invitations;
+mod key;
+mod key_activity;
+mod key_advice;
+mod key_difference;
+mod key_fields;
+mod key_form;
+mod key_head;
+mod key_report;
+mod key_rules;
+mod key_secrets;
+pub(crate) mod key_summary;
+pub(crate) mod key_value;
+mod leak;
 mod leaving;
 mod members;
 mod organization_end;
 mod overview;
+mod replace_key;
 mod roles;
+mod rotate_key;
 mod security;
 mod sign_in;
 mod tokens;
+mod usage_export;
+mod usage_filter;
+mod usage_words;
 
 use crate::routes::ConsoleRoutes;
 
@@ -33,5 +60,19 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = contacts::add(routes);
     let routes = deliveries::add(routes);
     let routes = emergency::add(routes);
-    tokens::add(routes)
+    let routes = tokens::add(routes);
+    let routes = key_value::add(routes);
+    let routes = create_key::add(routes);
+    let routes = edit_key::add(routes);
+    let routes = replace_key::add(routes);
+    let routes = key::add(routes);
+    let routes = key_secrets::add(routes);
+    let routes = key_advice::add(routes);
+    let routes = explain_key::add(routes);
+    let routes = rotate_key::add(routes);
+    let routes = key_activity::add(routes);
+    let routes = usage_export::add(routes);
+    let routes = compromised::add(routes);
+    let routes = key_report::add(routes);
+    activity::add(routes)
 }

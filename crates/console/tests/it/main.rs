@@ -4,7 +4,7 @@
 mod general;
 mod members;
 mod overview;
-mod security;
+mod security_settings;
 mod sign_in;
 mod support;
 mod tokens;

@@ -11,7 +11,11 @@ use crate::signing_in::{
     CLIENT, GOOD, OTHER, OWNER, from, is_live, is_wrong, passphrase, set_passphrase, sign_in, turn_on,
 };
 
-async fn change(test: &TestEngine, session: &Session, from_to: (&str, &str)) -> Result<NewSession, ChangeRefused> {
+async fn change(
+    test: &TestEngine,
+    session: &Session,
+    from_to: (&str, &str),
+) -> Result<NewSession, ChangeRefused> {
     let (current, new) = (passphrase(from_to.0), passphrase(from_to.1));
     test.engine
         .change_passphrase(&from(1), &CLIENT, session, &current, &new)
@@ -28,7 +32,10 @@ async fn a_change_asks_for_the_old_one_and_ends_every_session(kind: Kind) {
         .create_sign_in_link(&context(), OWNER, LinkPurpose::SetPassphrase)
         .await
         .unwrap();
-    assert!(matches!(change(&test, &first.session, (OTHER, OTHER)).await, Err(ChangeRefused::Wrong)));
+    assert!(matches!(
+        change(&test, &first.session, (OTHER, OTHER)).await,
+        Err(ChangeRefused::Wrong)
+    ));
     let Err(ChangeRefused::Engine(EngineError::Invalid(problems))) =
         change(&test, &first.session, (GOOD, "password1234")).await
     else {
@@ -39,12 +46,18 @@ async fn a_change_asks_for_the_old_one_and_ends_every_session(kind: Kind) {
     let begun = change(&test, &first.session, (GOOD, OTHER)).await.unwrap();
     assert!(is_live(&test, &begun).await);
     assert!(!is_live(&test, &first).await && !is_live(&test, &second).await);
-    assert!(test.engine.show_sign_in_link(&link.secret).await.is_err(), "a link that lay around");
+    assert!(
+        test.engine.show_sign_in_link(&link.secret).await.is_err(),
+        "a link that lay around"
+    );
     assert!(is_wrong(sign_in(&test, &from(1), OWNER, GOOD).await));
     assert!(sign_in(&test, &from(1), OWNER, OTHER).await.is_ok());
     // A session that ended changes nothing, whatever it knows.
     let gone = change(&test, &first.session, (OTHER, GOOD)).await;
-    assert!(matches!(gone, Err(ChangeRefused::Engine(EngineError::NotFound("session")))));
+    assert!(matches!(
+        gone,
+        Err(ChangeRefused::Engine(EngineError::NotFound("session")))
+    ));
 }
 
 async fn half_a_session_changes_nothing(kind: Kind) {
@@ -60,7 +73,10 @@ async fn half_a_session_changes_nothing(kind: Kind) {
         engine.begin_second_factor(&arrival, &half, &good).await.err(),
         engine.remove_second_factor(&arrival, &half, &good).await.err(),
         engine.renew_recovery_codes(&arrival, &half, &good).await.err(),
-        engine.confirm_second_factor(&arrival, &half, "000000").await.err(),
+        engine
+            .confirm_second_factor(&arrival, &half, "000000")
+            .await
+            .err(),
     ];
     for one in refused {
         assert!(
@@ -77,7 +93,10 @@ async fn wrong_ones_count_as_at_sign_in(kind: Kind) {
     test.organization("org-1").await;
     let first = set_passphrase(&test, OWNER, GOOD).await;
     for _ in 0..5 {
-        assert!(matches!(change(&test, &first.session, (OTHER, OTHER)).await, Err(ChangeRefused::Wrong)));
+        assert!(matches!(
+            change(&test, &first.session, (OTHER, OTHER)).await,
+            Err(ChangeRefused::Wrong)
+        ));
     }
     let refused = change(&test, &first.session, (GOOD, OTHER)).await;
     assert!(matches!(refused, Err(ChangeRefused::TooMany { .. })));

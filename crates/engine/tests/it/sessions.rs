@@ -17,7 +17,9 @@ async fn every_sign_in_has_a_token_of_its_own_and_the_database_none(kind: Kind) 
     let test = TestEngine::new(kind).await;
     test.organization("org-1").await;
     let first = set_passphrase(&test, OWNER, GOOD).await;
-    let second = sign_in(&test, &from(7), " Owner@Example.com ", GOOD).await.unwrap();
+    let second = sign_in(&test, &from(7), " Owner@Example.com ", GOOD)
+        .await
+        .unwrap();
     assert_ne!(first.token.reveal(), second.token.reveal());
     assert_eq!(second.token.reveal().len(), 43, "256 bits");
     let found = test.engine.find_session(&second.token).await.unwrap().unwrap();
@@ -69,7 +71,11 @@ async fn a_session_ends_when_it_is_idle_and_at_its_absolute_end(kind: Kind) {
     test.clock.advance_ms(1);
     assert!(!is_live(&test, &idle).await);
     assert_eq!(
-        test.engine.list_sessions(&begun.session.person_id).await.unwrap().len(),
+        test.engine
+            .list_sessions(&begun.session.person_id)
+            .await
+            .unwrap()
+            .len(),
         1
     );
     // Used all the time, it ends all the same.
@@ -120,7 +126,13 @@ async fn a_use_is_noted_once_a_minute(kind: Kind) {
 async fn everybody_ends_their_own_sessions_alone(kind: Kind) {
     let test = TestEngine::new(kind).await;
     let organization = test.organization("org-1").await;
-    let bob = member(&test, &organization, "bob@example.com", keyward_core::role::Role::Owner).await;
+    let bob = member(
+        &test,
+        &organization,
+        "bob@example.com",
+        keyward_core::role::Role::Owner,
+    )
+    .await;
     let bobs = set_passphrase(&test, "bob@example.com", OTHER).await;
     let first = set_passphrase(&test, OWNER, GOOD).await;
     let second = sign_in(&test, &from(1), OWNER, GOOD).await.unwrap();
@@ -140,8 +152,20 @@ async fn everybody_ends_their_own_sessions_alone(kind: Kind) {
     assert!(!is_live(&test, &second).await && is_live(&test, &first).await);
     assert_eq!(told(&test, "-", "session.end").await.len(), 1);
 
-    assert_eq!(engine.end_other_sessions(&by(&ada), &third.session).await.unwrap(), 1);
-    assert_eq!(engine.end_other_sessions(&by(&ada), &third.session).await.unwrap(), 0);
+    assert_eq!(
+        engine
+            .end_other_sessions(&by(&ada), &third.session)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        engine
+            .end_other_sessions(&by(&ada), &third.session)
+            .await
+            .unwrap(),
+        0
+    );
     assert!(!is_live(&test, &first).await && is_live(&test, &third).await);
     assert!(is_live(&test, &bobs).await);
     assert_eq!(told(&test, "-", "session.end_others").await.len(), 1);

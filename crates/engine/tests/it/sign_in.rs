@@ -25,9 +25,14 @@ async fn what_is_wrong_is_not_told(kind: Kind) {
     let test = TestEngine::new(kind).await;
     let organization = test.organization("org-1").await;
     member(&test, &organization, "without@example.com", Role::Member).await;
-    invite(&test, &keyward_testkit::engine::context(), &organization, ("invited@example.com", Role::Member))
-        .await
-        .unwrap();
+    invite(
+        &test,
+        &keyward_testkit::engine::context(),
+        &organization,
+        ("invited@example.com", Role::Member),
+    )
+    .await
+    .unwrap();
     set_passphrase(&test, OWNER, GOOD).await;
     for (last, email, text) in [
         (1, OWNER, OTHER),
@@ -38,12 +43,21 @@ async fn what_is_wrong_is_not_told(kind: Kind) {
         (6, OWNER, ""),
         (7, OWNER, &"x".repeat(100_000)),
     ] {
-        assert!(is_wrong(sign_in(&test, &from(last), email, text).await), "{email}");
+        assert!(
+            is_wrong(sign_in(&test, &from(last), email, text).await),
+            "{email}"
+        );
     }
     // The trail says it of those who exist, and only there.
     test.engine.flush_refused_sign_ins().await.unwrap();
     let refused = told(&test, "-", "person.refused").await;
-    assert_eq!(refused.iter().map(|facts| facts["count"].as_u64().unwrap()).sum::<u64>(), 4);
+    assert_eq!(
+        refused
+            .iter()
+            .map(|facts| facts["count"].as_u64().unwrap())
+            .sum::<u64>(),
+        4
+    );
     assert!(refused.iter().all(|facts| facts["reason"] == "wrong_passphrase"));
     assert!(sign_in(&test, &from(1), OWNER, GOOD).await.is_ok());
 }
@@ -61,7 +75,10 @@ async fn whoever_guesses_locks_nobody_out_elsewhere(kind: Kind) {
     assert!(sign_in(&test, &from(1), OWNER, GOOD).await.is_ok());
     test.clock.advance_ms(30 * SECOND_MS);
     assert!(sign_in(&test, &from(66), OWNER, GOOD).await.is_ok());
-    assert!(is_wrong(sign_in(&test, &from(66), OWNER, OTHER).await), "forgiven");
+    assert!(
+        is_wrong(sign_in(&test, &from(66), OWNER, OTHER).await),
+        "forgiven"
+    );
 }
 
 /// All of them begin before the first is known to be wrong.
@@ -99,26 +116,44 @@ async fn a_code_is_good_once_and_so_is_its_step(kind: Kind) {
     let one = half().await;
     // The step before was spent when the factor was turned on.
     let spent = seed.code_at(engine.now().plus_ms(-STEP_MS));
-    assert!(is_wrong(engine.pass_second_factor(&from(1), &CLIENT, &one, &spent).await));
+    assert!(is_wrong(
+        engine.pass_second_factor(&from(1), &CLIENT, &one, &spent).await
+    ));
     let code = seed.code_at(engine.now());
     let shown = format!("{} {}", &code[..3], &code[3..]);
-    engine.pass_second_factor(&from(1), &CLIENT, &one, &shown).await.unwrap();
+    engine
+        .pass_second_factor(&from(1), &CLIENT, &one, &shown)
+        .await
+        .unwrap();
     // Whoever watched has the passphrase and the code, and the code is spent.
     let two = half().await;
-    assert!(is_wrong(engine.pass_second_factor(&from(2), &CLIENT, &two, &code).await));
+    assert!(is_wrong(
+        engine.pass_second_factor(&from(2), &CLIENT, &two, &code).await
+    ));
     test.clock.advance_ms(STEP_MS);
     let next = seed.code_at(engine.now());
-    engine.pass_second_factor(&from(2), &CLIENT, &two, &next).await.unwrap();
+    engine
+        .pass_second_factor(&from(2), &CLIENT, &two, &next)
+        .await
+        .unwrap();
     // The session that was half is none any more.
     test.clock.advance_ms(STEP_MS);
     let again = seed.code_at(engine.now());
-    assert!(is_over(engine.pass_second_factor(&from(1), &CLIENT, &two, &again).await));
+    assert!(is_over(
+        engine.pass_second_factor(&from(1), &CLIENT, &two, &again).await
+    ));
     let late = half().await;
     test.clock.advance_ms(HALF_MS);
     let code = seed.code_at(engine.now());
-    assert!(is_over(engine.pass_second_factor(&from(1), &CLIENT, &late, &code).await));
+    assert!(is_over(
+        engine.pass_second_factor(&from(1), &CLIENT, &late, &code).await
+    ));
     // A whole session is no half one.
-    assert!(is_over(engine.pass_second_factor(&from(1), &CLIENT, &first.session, &code).await));
+    assert!(is_over(
+        engine
+            .pass_second_factor(&from(1), &CLIENT, &first.session, &code)
+            .await
+    ));
 }
 
 /// Two requests with the same code: one gets in.
@@ -134,7 +169,9 @@ async fn a_code_at_the_same_moment_is_good_for_one(kind: Kind) {
             let half = sign_in(&test, &from(last), OWNER, GOOD).await.unwrap().session;
             let (engine, code) = (test.engine.clone(), code.clone());
             all.push(tokio::spawn(async move {
-                engine.pass_second_factor(&from(last), &CLIENT, &half, &code).await
+                engine
+                    .pass_second_factor(&from(last), &CLIENT, &half, &code)
+                    .await
             }));
         }
         let mut passed = 0;
@@ -157,10 +194,15 @@ async fn a_recovery_code_stands_in_once(kind: Kind) {
     assert_eq!(codes.len(), 10);
     let typed = codes[3].reveal().to_uppercase().replace('-', " ");
     let half = sign_in(&test, &from(1), OWNER, GOOD).await.unwrap().session;
-    let whole = engine.pass_second_factor(&from(1), &CLIENT, &half, &typed).await.unwrap();
+    let whole = engine
+        .pass_second_factor(&from(1), &CLIENT, &half, &typed)
+        .await
+        .unwrap();
     assert_eq!(whole.session.stage, SessionStage::Whole);
     let half = sign_in(&test, &from(1), OWNER, GOOD).await.unwrap().session;
-    let again = engine.pass_second_factor(&from(1), &CLIENT, &half, codes[3].reveal()).await;
+    let again = engine
+        .pass_second_factor(&from(1), &CLIENT, &half, codes[3].reveal())
+        .await;
     assert!(is_wrong(again));
     let standing = engine.show_second_factor(&half.person_id).await.unwrap();
     assert_eq!((standing.is_on, standing.recovery_codes_left), (true, 9));
@@ -192,12 +234,17 @@ async fn wrong_codes_end_the_half_session_and_more_half_sessions_do_not_help(kin
     let begun = half().await;
     let code = seed.code_at(engine.now());
     assert!(is_too_many(
-        engine.pass_second_factor(&from(66), &CLIENT, &begun.session, &code).await
+        engine
+            .pass_second_factor(&from(66), &CLIENT, &begun.session, &code)
+            .await
     ));
     assert!(is_live(&test, &begun).await);
     // From elsewhere the person gets in, and after an hour from there as well.
     let own = sign_in(&test, &from(1), OWNER, GOOD).await.unwrap().session;
-    engine.pass_second_factor(&from(1), &CLIENT, &own, &code).await.unwrap();
+    engine
+        .pass_second_factor(&from(1), &CLIENT, &own, &code)
+        .await
+        .unwrap();
     test.clock.advance_ms(HOUR_MS);
     let begun = half().await;
     let code = seed.code_at(engine.now());
@@ -217,7 +264,10 @@ async fn organizations_are_told_once_a_day_and_address(kind: Kind) {
     }
     for chain in ["org-1", "org-2"] {
         let told = told(&test, chain, "person.sign_in").await;
-        let why: Vec<_> = told.iter().map(|facts| facts["why_told"].as_str().unwrap()).collect();
+        let why: Vec<_> = told
+            .iter()
+            .map(|facts| facts["why_told"].as_str().unwrap())
+            .collect();
         assert_eq!(why, ["first_of_day", "other_address"]);
         assert!(told.iter().all(|facts| facts["address_commitment"].is_string()));
     }
@@ -240,7 +290,12 @@ async fn a_hash_with_old_parameters_is_made_anew(kind: Kind) {
     set_passphrase(&test, OWNER, GOOD).await;
     // Of the same passphrase, with parameters of another time.
     let old = "OLDPHC";
-    assert_eq!(test.place.run(&format!("UPDATE passphrase SET phc = '{old}'")).await, 1);
+    assert_eq!(
+        test.place
+            .run(&format!("UPDATE passphrase SET phc = '{old}'"))
+            .await,
+        1
+    );
     assert!(is_wrong(sign_in(&test, &from(1), OWNER, OTHER).await));
     let kept = || test.place.texts(&["SELECT phc FROM passphrase"]);
     assert_eq!(kept().await, [old]);

@@ -84,7 +84,9 @@ async fn of_many_at_once_one_gets_in(kind: Kind) {
             let (engine, secret) = (test.engine.clone(), made.secret.clone());
             tokio::spawn(async move {
                 let text = passphrase(&format!("{GOOD}-{last}"));
-                engine.redeem_sign_in_link(&from(last), &CLIENT, &secret, &text).await
+                engine
+                    .redeem_sign_in_link(&from(last), &CLIENT, &secret, &text)
+                    .await
             })
         })
         .collect();
@@ -105,8 +107,17 @@ async fn a_link_ends_every_session_and_leaves_the_second_factor(kind: Kind) {
     let before = set_passphrase(&test, OWNER, GOOD).await;
     turn_on(&test, &before.session, GOOD).await;
     let made = link(&test, LinkPurpose::SetPassphrase).await;
-    assert!(test.engine.show_sign_in_link(&made.secret).await.unwrap().has_passphrase);
-    assert!(is_live(&test, &before).await, "a link that nobody used ends nothing");
+    assert!(
+        test.engine
+            .show_sign_in_link(&made.secret)
+            .await
+            .unwrap()
+            .has_passphrase
+    );
+    assert!(
+        is_live(&test, &before).await,
+        "a link that nobody used ends nothing"
+    );
     let begun = redeem(&test, &made, OTHER).await.unwrap();
     assert_eq!(begun.session.stage, SessionStage::NeedsSecondFactor);
     assert!(!is_live(&test, &before).await && is_live(&test, &begun).await);
@@ -121,7 +132,10 @@ async fn beginning_anew_removes_the_second_factor_and_its_codes(kind: Kind) {
     let half = sign_in(&test, &from(1), OWNER, GOOD).await.unwrap();
     let made = link(&test, LinkPurpose::BeginAnew).await;
     let person = &before.session.person_id;
-    assert!(test.engine.show_second_factor(person).await.unwrap().is_on, "not before it is used");
+    assert!(
+        test.engine.show_second_factor(person).await.unwrap().is_on,
+        "not before it is used"
+    );
     let begun = redeem(&test, &made, OTHER).await.unwrap();
     assert_eq!(begun.session.stage, SessionStage::Whole);
     let standing = test.engine.show_second_factor(person).await.unwrap();
@@ -132,7 +146,10 @@ async fn beginning_anew_removes_the_second_factor_and_its_codes(kind: Kind) {
         .await;
     assert!(matches!(late, Err(keyward_engine::sign_in::SignInRefused::Over)));
     let facts = &told(&test, "-", "sign_in_link.redeem").await[1];
-    assert_eq!((&facts["purpose"], &facts["removed_second_factor"]), (&"begin_anew".into(), &true.into()));
+    assert_eq!(
+        (&facts["purpose"], &facts["removed_second_factor"]),
+        (&"begin_anew".into(), &true.into())
+    );
 }
 
 on_both_databases!(

@@ -323,6 +323,16 @@ async fn every_action_is_an_entry(kind: Kind) {
     test.clock.advance_ms(2 * DAY_MS);
     engine.tend_keys(&acting(Actor::System)).await.unwrap();
     trail.step(&test, &["key.rotation_end"]).await;
+    secrets.push(rotate(id, RotationMode::OnFirstUse { grace_ms: 1 }).await);
+    trail.step(&test, &["key.rotate"]).await;
+    engine
+        .activate_rotation(context(), organization.clone(), id)
+        .await
+        .unwrap();
+    trail.step(&test, &["key.rotation_activate"]).await;
+    test.clock.advance_ms(DAY_MS);
+    engine.tend_keys(&acting(Actor::System)).await.unwrap();
+    trail.step(&test, &["key.rotation_end"]).await;
     secrets.push(rotate(key.key.record.id, RotationMode::OnFirstUse { grace_ms: 1 }).await);
     trail.step(&test, &["key.rotate"]).await;
     test.clock.advance_ms(UNUSED_SECRET_LIFE_MS + MINUTE_MS);
