@@ -8,7 +8,7 @@ use keyward_core::record::{Actor, Key};
 use keyward_core::time::{DAY_MS, HOUR_MS};
 use keyward_core::usage::{Outcome, hour_of};
 use keyward_store::invitations::Invitation;
-use keyward_store::key_counts::KeyCount;
+use keyward_store::overview_counts::KeyCount;
 use keyward_store::usage_overview::{AddressPlace, SeenAddress};
 use keyward_store::usage_queries::{Hours, Step, UsagePoint};
 

@@ -1,75 +1,45 @@
-//! What operations, rules and conditions are called in sentences for people.
+//! What operations and rules are called in sentences about a key's use, in the words of [`super::key_summary`].
 //!
 //! Nothing is decided here; what an access allows is [`keyward_core::advice::allowed_by`]'s to say.
 
 use keyward_core::access::Access;
-use keyward_core::condition::{AddressRule, Conditions};
 use keyward_core::operation::Operation;
-use keyward_core::resource::ResourceType;
-use keyward_core::rule::{OperationPattern, ResourcePattern, Rule};
-use keyward_core::time::duration_words;
+use keyward_core::rule::Rule;
+use keyward_core::scope::ScopeSet;
 
-use crate::words::{exact, grouped};
+use super::key_rules::Datasets;
+use super::key_summary::{DatasetNames, listed, phrase, rule_words};
+use crate::call::Call;
+use crate::refused::Refused;
+use crate::visit::Visit;
 
-/// What somebody does with an operation, to go on after "may": `view datasets`.
-pub(super) const fn operation_words(operation: Operation) -> &'static str {
-    match operation {
-        Operation::OrganizationRead => "see the organization",
-        Operation::OrganizationWrite => "change the organization's name and preferences",
-        Operation::MembersWrite => "change who belongs to the organization",
-        Operation::DatasetRead => "view datasets and annotations",
-        Operation::DatasetExport => "export datasets",
-        Operation::DatasetWrite => "create and change datasets",
-        Operation::DatasetDelete => "delete datasets",
-        Operation::AnnotationWrite => "create and change annotations",
-        Operation::AnnotationDelete => "delete annotations",
-        Operation::TrainingRead => "view workflows and runs",
-        Operation::TrainingWrite => "create workflows and start runs",
-        Operation::TrainingDelete => "delete workflows and runs",
-        Operation::ModelDownload => "download models",
-        Operation::DeploymentRead => "view deployments",
-        Operation::DeploymentWrite => "deploy models",
-        Operation::DeploymentDelete => "delete deployments",
-        Operation::InferenceRun => "run inference",
-    }
+/// The names that rules' datasets have, as far as they are among the first of the organization.
+///
+/// # Errors
+/// What the engine says.
+pub(super) async fn dataset_names(visit: &Visit, call: &Call) -> Result<DatasetNames, Refused> {
+    Ok(Datasets::of(visit, call).await?.named.into_iter().collect())
 }
 
-/// A type of resources, in the plural.
-pub(super) const fn resource_words(of: ResourceType) -> &'static str {
-    match of {
-        ResourceType::Dataset => "datasets",
-        ResourceType::TrainingProject => "training projects",
-        ResourceType::Flow => "workflows",
-        ResourceType::Run => "runs",
-        ResourceType::Deployment => "deployments",
-        ResourceType::DeploymentProject => "deployment projects",
-        ResourceType::DeploymentEndpoint => "deployment endpoints",
-    }
-}
-
-/// Operations as one enumeration; empty if there are none.
+/// Operations as one list, to go on after "can"; empty if there are none.
 pub(super) fn operations_words(operations: &[Operation]) -> String {
-    enumerated(
-        operations
-            .iter()
-            .map(|operation| operation_words(*operation).to_owned()),
-    )
+    listed(&phrases(operations), "and")
 }
 
-/// Operations of which none: `a, b or c`.
+/// Operations of which none: `a; b; or c`.
 pub(super) fn operations_or(operations: &[Operation]) -> String {
-    let words = operations
+    listed(&phrases(operations), "or")
+}
+
+fn phrases(operations: &[Operation]) -> Vec<String> {
+    operations
         .iter()
-        .map(|operation| operation_words(*operation).to_owned());
-    joined(words, "or")
+        .map(|operation| phrase(*operation).to_owned())
+        .collect()
 }
 
 /// `a`, `a and b`, `a, b and c`.
 pub(super) fn enumerated(parts: impl IntoIterator<Item = String>) -> String {
-    joined(parts, "and")
-}
-
-fn joined(parts: impl IntoIterator<Item = String>, word: &str) -> String {
     let mut parts: Vec<String> = parts.into_iter().collect();
     let Some(last) = parts.pop() else {
         return String::new();
@@ -77,63 +47,21 @@ fn joined(parts: impl IntoIterator<Item = String>, word: &str) -> String {
     if parts.is_empty() {
         last
     } else {
-        format!("{} {word} {last}", parts.join(", "))
+        format!("{} and {last}", parts.join(", "))
     }
 }
 
-/// A rule as a sentence: `May view datasets and export datasets: dataset a1, all runs.`
-pub(super) fn rule_sentence(rule: &Rule) -> String {
-    let operations = rule.operations.iter().map(|pattern| match pattern {
-        OperationPattern::One(operation) => operation_words(*operation).to_owned(),
-        OperationPattern::Family(family) => format!("do everything of {}", family.name()),
-    });
-    let resources = rule.resources.iter().map(|pattern| match pattern {
-        ResourcePattern::Everything => "everything".to_owned(),
-        ResourcePattern::AllOf(of) => format!("all {}", resource_words(*of)),
-        ResourcePattern::One(of, id) => format!("{} {id}", of.name().replace('_', " ")),
-    });
-    format!("May {}, on: {}.", enumerated(operations), enumerated(resources))
+/// A rule as a sentence: `On all datasets, and new ones, it can export datasets.`
+pub(super) fn rule_sentence(rule: &Rule, scopes: ScopeSet, datasets: &DatasetNames) -> Option<String> {
+    rule_words(rule, scopes, datasets).map(|(on, what)| format!("On {on} it can {what}."))
 }
 
 /// The rules of an access, each a sentence.
-pub(super) fn rule_sentences(access: &Access) -> Vec<String> {
-    access.permission().rules().iter().map(rule_sentence).collect()
-}
-
-/// The conditions, each a sentence; empty where there are none.
-pub(super) fn condition_sentences(conditions: &Conditions) -> Vec<String> {
-    let mut sentences = Vec::new();
-    if let Some(from) = conditions.not_before {
-        sentences.push(format!("Accepted from {} on.", exact(from)));
-    }
-    if let Some(end) = conditions.expires_at {
-        sentences.push(format!("Refused from {} on.", exact(end)));
-    }
-    match &conditions.addresses {
-        AddressRule::Anywhere => {}
-        AddressRule::Only(networks) if networks.is_empty() => {
-            sentences.push("Accepted from no address at all.".to_owned());
-        }
-        AddressRule::Only(networks) => {
-            let networks = networks.iter().map(|network| {
-                let is_one = network.prefix_len() == network.max_prefix_len();
-                if is_one {
-                    network.addr().to_string()
-                } else {
-                    network.to_string()
-                }
-            });
-            sentences.push(format!("Accepted only from {}.", enumerated(networks)));
-        }
-    }
-    if let Some(limit) = conditions.rate_limit {
-        sentences.push(format!(
-            "At most {} requests in {}.",
-            grouped(u64::from(limit.requests)),
-            duration_words(i64::from(limit.per_ms))
-        ));
-    }
-    sentences
+pub(super) fn rule_sentences(access: &Access, datasets: &DatasetNames) -> Vec<String> {
+    let rules = access.permission().rules().iter();
+    rules
+        .filter_map(|rule| rule_sentence(rule, access.scopes(), datasets))
+        .collect()
 }
 
 #[cfg(test)]
@@ -143,13 +71,17 @@ mod tests {
     #[test]
     fn a_rule_reads_as_a_sentence() {
         let rule = Rule {
-            operations: vec!["dataset.read".parse().unwrap(), "training.*".parse().unwrap()],
-            resources: vec!["dataset/a1".parse().unwrap(), "run/*".parse().unwrap()],
+            operations: vec!["dataset.export".parse().unwrap()],
+            resources: vec!["dataset/a1".parse().unwrap()],
         };
+        let names = DatasetNames::new();
+        let sentence = rule_sentence(&rule, ScopeSet::ALL, &names);
         assert_eq!(
-            rule_sentence(&rule),
-            "May view datasets and annotations and do everything of training, on: dataset a1 and all runs."
+            sentence.as_deref(),
+            Some("On the dataset a1 it can export datasets.")
         );
+        assert_eq!(rule_sentence(&rule, ScopeSet::NONE, &names), None);
         assert_eq!(enumerated(Vec::new()), "");
+        assert_eq!(enumerated(["a", "b", "c"].map(str::to_owned)), "a, b and c");
     }
 }

@@ -18,8 +18,10 @@ use keyward_core::time::Timestamp;
 use keyward_engine::explain_key::ExplainQuestion;
 use keyward_engine::permit::OwnedResource;
 
-use super::access_words::{operation_words, resource_words, rule_sentence};
+use super::access_words::dataset_names;
+use super::access_words::rule_sentence;
 use super::key_head::{KeyHead, subject};
+use super::key_summary::{DatasetNames, phrase, type_names};
 use super::usage_words::capitalized;
 use crate::call::Call;
 use crate::refused::Refused;
@@ -99,7 +101,7 @@ impl ExplainForm {
                 .into_iter()
                 .map(|one| Choice {
                     name: one.name(),
-                    label: format!("{} ({})", capitalized(operation_words(one)), one.name()),
+                    label: format!("{} ({})", capitalized(phrase(one)), one.name()),
                     is_chosen: one.name() == operation,
                 })
                 .collect(),
@@ -107,7 +109,7 @@ impl ExplainForm {
                 .into_iter()
                 .map(|one| Choice {
                     name: one.name(),
-                    label: capitalized(resource_words(one)),
+                    label: capitalized(type_names(one).1),
                     is_chosen: one.name() == of,
                 })
                 .collect(),
@@ -219,13 +221,13 @@ async fn explain(visit: Visit, call: Call) -> Result<Response, Refused> {
 async fn answer(visit: &Visit, call: &Call, key: &Key, asked: Asked) -> Result<Answer, Refused> {
     let what = asked.operation.map_or_else(
         || "be accepted".to_owned(),
-        |operation| operation_words(operation).to_owned(),
+        |operation| phrase(operation).to_owned(),
     );
     let on = match (&asked.operation, &asked.resource) {
         (None, _) | (_, OwnedResource::Organization) => String::new(),
-        (_, OwnedResource::Collection(of)) => format!(" in the list of {}", resource_words(*of)),
-        (_, OwnedResource::New(of)) => format!(" for new {}", resource_words(*of)),
-        (_, OwnedResource::Item(of, id)) => format!(" on {} {id}", of.name().replace('_', " ")),
+        (_, OwnedResource::Collection(of)) => format!(" in the list of {}", type_names(*of).1),
+        (_, OwnedResource::New(of)) => format!(" for new {}", type_names(*of).1),
+        (_, OwnedResource::Item(of, id)) => format!(" on the {} {id}", type_names(*of).0),
     };
     let from = match asked.address {
         CallerAddress::Known(ip) => format!(" from {ip}"),
@@ -244,6 +246,7 @@ async fn answer(visit: &Visit, call: &Call, key: &Key, asked: Asked) -> Result<A
         .engine()
         .explain_key(visit.id(), key.record.id, &question)
         .await?;
+    let datasets = dataset_names(visit, call).await?;
     let is_allowed = explained.refusal.is_none();
     let may = if is_allowed {
         "Yes: it may"
@@ -258,20 +261,21 @@ async fn answer(visit: &Visit, call: &Call, key: &Key, asked: Asked) -> Result<A
         is_allowed,
         title: format!("{may} {what}{on}{from}{at}"),
         sentence,
-        decided_by: decided_words(&explained.decided_by, &key.record.access),
+        decided_by: decided_words(&explained.decided_by, &key.record.access, &datasets),
         code,
     })
 }
 
 /// The part of the key that decided, in words.
-fn decided_words(field: &str, access: &Access) -> String {
+fn decided_words(field: &str, access: &Access, datasets: &DatasetNames) -> String {
     let level = level_name(access.permission().level());
     let rule_at = field
         .strip_prefix("rules[")
         .and_then(|rest| rest.strip_suffix(']'))
         .and_then(|at| at.parse::<usize>().ok());
-    if let Some(rule) = rule_at.and_then(|at| access.permission().rules().get(at)) {
-        return format!("Its rule decides: {}", rule_sentence(rule));
+    let rule = rule_at.and_then(|at| access.permission().rules().get(at));
+    if let Some(sentence) = rule.and_then(|rule| rule_sentence(rule, access.scopes(), datasets)) {
+        return format!("A rule decides: {sentence}");
     }
     match field {
         "level" => format!("Its permission decides: {level}."),

@@ -4,10 +4,7 @@
 
 use askama::Template;
 use axum::response::Response;
-use keyward_core::access::Permission;
-use keyward_core::advice::allowed_by;
 use keyward_core::management_right::ManagementRight;
-use keyward_core::operation::Operation;
 use keyward_core::record::{Actor, Key, ShownState};
 use keyward_core::rotation::DueStatus;
 use keyward_core::state::{KeyState, PauseReason};
@@ -17,13 +14,14 @@ use keyward_core::usage_rise::{BASELINE_DAYS, RECENT_HOURS, RiseHours, is_rise};
 use keyward_engine::show_usage::{HistoryPage, Span};
 use keyward_store::usage_queries::{HistoryFilter, Step, UsagePoint};
 
-use super::access_words::{condition_sentences, operations_words, rule_sentences};
+use super::access_words::dataset_names;
 use super::activity_rows::{ActivityRow, rows_of};
 use super::chart::{Chart, requests};
 use super::explain_key::ExplainForm;
 use super::key_advice::AdvicePart;
 use super::key_head::{KeyHead, reason_words, subject};
 use super::key_secrets::SecretsPart;
+use super::key_summary::Summary;
 use super::usage_words::actor_name;
 use crate::call::Call;
 use crate::refused::Refused;
@@ -54,10 +52,7 @@ struct KeyPage {
     level_sentence: &'static str,
     last_used: Option<When>,
     due: Due,
-    may: String,
-    may_not: String,
-    rules: Vec<String>,
-    conditions: Vec<String>,
+    summary: Summary,
     environment: &'static str,
     creator: String,
     responsible: Option<String>,
@@ -162,11 +157,8 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
     let seen = engine.key_addresses(visit.id(), id).await?;
     let head = KeyHead::of(&visit, &key, &secrets, now);
     let state = StateShown::of(&key, now);
-    let allowed = allowed_by(&key.record.access);
-    let denied: Vec<Operation> = Operation::ALL
-        .into_iter()
-        .filter(|operation| !allowed.contains(operation) && *operation != Operation::MembersWrite)
-        .collect();
+    let access = &key.record.access;
+    let datasets = dataset_names(&visit, &call).await?;
     let responsible = match &key.responsible {
         Some(person) => Some(actor_name(&visit, &call, &Actor::Person(person.clone())).await?),
         None => None,
@@ -179,13 +171,12 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
         level_sentence: level_sentence(key.record.access.permission().level()),
         last_used: used.map(|used| When::relative(used.last_used_at, now)),
         due: Due::of(&key, now),
-        may: operations_words(&allowed),
-        may_not: match key.record.access.permission() {
-            Permission::Full if denied.is_empty() => String::new(),
-            _ => operations_words(&denied),
-        },
-        rules: rule_sentences(&key.record.access),
-        conditions: condition_sentences(&key.record.conditions),
+        summary: Summary::of(
+            access.scopes(),
+            access.permission(),
+            &key.record.conditions,
+            &datasets,
+        ),
         environment: environment_name(key.environment),
         creator: actor_name(&visit, &call, &key.created_by).await?,
         responsible,

@@ -17,6 +17,7 @@ use keyward_engine::advise_key::{KeyAdvice, Verdict};
 use keyward_engine::show_usage::MAX_DAYS;
 use sha2::{Digest as _, Sha256};
 
+use super::access_words::dataset_names;
 use super::access_words::{operations_or, operations_words, rule_sentences};
 use super::chart::requests;
 use super::key_head::subject;
@@ -141,6 +142,7 @@ impl AdvicePart {
                 ),
             ),
         };
+        let datasets = dataset_names(visit, call).await?;
         let may_now = allowed_by(&found.key.record.access);
         let mut proposals = Vec::new();
         if found.verdict == Verdict::Narrow {
@@ -155,7 +157,7 @@ impl AdvicePart {
                     name,
                     title,
                     access: access_line(access),
-                    rules: rule_sentences(access),
+                    rules: rule_sentences(access, &datasets),
                     lost: operations_words(&lost),
                     kept: operations_words(&then),
                     digest: digest_of(access)?,

@@ -14,6 +14,7 @@ mod audit_verify;
 mod audit_words;
 mod callers;
 mod chart;
+mod compromised;
 mod contacts;
 mod create_key;
 mod deliveries;
@@ -31,10 +32,12 @@ mod key_difference;
 mod key_fields;
 mod key_form;
 mod key_head;
+mod key_report;
 mod key_rules;
 mod key_secrets;
 mod key_summary;
 mod key_value;
+mod leak;
 mod leaving;
 mod members;
 mod organization_end;
@@ -90,5 +93,7 @@ pub(crate) fn add(routes: ConsoleRoutes) -> ConsoleRoutes {
     let routes = rotate_key::add(routes);
     let routes = key_activity::add(routes);
     let routes = usage_export::add(routes);
-    activity::add(routes)
+    let routes = activity::add(routes);
+    let routes = compromised::add(routes);
+    key_report::add(routes)
 }

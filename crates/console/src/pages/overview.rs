@@ -10,8 +10,10 @@ use keyward_core::scope::Scope;
 use keyward_core::usage::Outcome;
 use keyward_engine::show_overview::{MOST_UNUSED, Overview, UNUSED_DAYS};
 use keyward_store::audit::AuditQuery;
-use keyward_store::key_counts::KeyCount;
+use keyward_store::overview_counts::KeyCount;
+use keyward_store::usage_queries::Step;
 
+use super::chart::Chart;
 use crate::call::Call;
 use crate::naming::Naming;
 use crate::refused::Refused;
@@ -44,7 +46,7 @@ struct OverviewPage {
     environments: Vec<EnvironmentRow>,
     accepted: String,
     refused_of_days: String,
-    days: Vec<DayRow>,
+    chart: Chart,
     changes: Vec<ChangeRow>,
 }
 
@@ -74,12 +76,8 @@ struct EnvironmentRow {
     name: &'static str,
     href: String,
     keys: String,
-}
-
-struct DayRow {
-    day: When,
-    accepted: String,
-    refused: String,
+    /// For those who hear the link alone.
+    spoken: String,
 }
 
 struct ChangeRow {
@@ -111,14 +109,6 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
         href: visit.url(&format!("settings/secret-keys/{}/activity", seen.key_id)),
         first: When::relative(seen.first_at, now),
     });
-    let days = overview.days.iter().rev();
-    let days = days
-        .filter(|day| day.accepted + day.refused > 0)
-        .map(|day| DayRow {
-            day: When::date(day.at),
-            accepted: grouped(day.accepted.unsigned_abs()),
-            refused: grouped(day.refused.unsigned_abs()),
-        });
     reply::page(&OverviewPage {
         shell: Shell::of(&visit, &call, Section::Overview, "Overview", &[]),
         base: format!("/org/{}", visit.id()),
@@ -137,7 +127,7 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
         environments: environments(&visit, &overview.keys),
         accepted: grouped(sum(|day| day.accepted)),
         refused_of_days: grouped(sum(|day| day.refused)),
-        days: days.collect(),
+        chart: Chart::of(&overview.days, Step::Day, "with all keys"),
         changes: changes(&visit, &call).await?,
     })
 }
@@ -225,6 +215,7 @@ fn environments(visit: &Visit, counts: &[KeyCount]) -> Vec<EnvironmentRow> {
             name: environment_name(environment),
             href: format!("{}?environment={name}", visit.url("settings/secret-keys")),
             keys: grouped(count.keys.unsigned_abs()),
+            spoken: counted(count.keys.unsigned_abs(), "key", "keys"),
         })
     });
     found.collect()

@@ -6,7 +6,7 @@ use keyward_core::record::Actor;
 use keyward_core::refusal::Code;
 use keyward_core::usage::{Outcome, UsedFor};
 
-use super::access_words::operation_words;
+use super::key_summary::phrase;
 use crate::call::Call;
 use crate::refused::Refused;
 use crate::visit::Visit;
@@ -15,7 +15,7 @@ use crate::visit::Visit;
 pub(super) fn used_for_words(name: &str) -> String {
     match UsedFor::from_name(name) {
         Some(UsedFor::Identify) => "Check the key".to_owned(),
-        Some(UsedFor::Perform(operation)) => capitalized(operation_words(operation)),
+        Some(UsedFor::Perform(operation)) => capitalized(phrase(operation)),
         None => name.to_owned(),
     }
 }

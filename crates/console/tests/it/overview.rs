@@ -75,7 +75,11 @@ async fn what_needs_somebody_comes_first_and_leads_there() {
     let page = owner.page("/org/org-1").await;
     assert!(page.contains("Nothing needs you"), "{page}");
     assert!(
-        page.contains("environment=production\" aria-label=\"1 keys, Production\">1</a>"),
+        page.contains("1 accepted, 0 refused") && page.contains("<svg class=\"chart\""),
+        "{page}"
+    );
+    assert!(
+        page.contains("environment=production\" aria-label=\"1 key, Production\">1</a>"),
         "{page}"
     );
 

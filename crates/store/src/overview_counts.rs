@@ -1,6 +1,7 @@
 //! How many keys an organization has: by environment, with those that are due, and by who made them.
 //!
-//! The first is read from one index (`secret_key_by_standing`), whatever the number of keys. Deleted keys count nowhere here.
+//! Both are read from an index of an organization's keys alone (`secret_key_by_creator` holds all that is asked), and no key's row
+//! is looked at. Deleted keys count nowhere here.
 
 use keyward_core::environment::Environment;
 use keyward_core::ids::OrganizationId;
