@@ -207,7 +207,7 @@ async fn a_question_is_answered_as_a_request_would_be() {
         ))
         .await;
     assert!(
-        no.contains("No: it can't") && no.contains("operation_not_permitted"),
+        no.contains("No: it cannot") && no.contains("operation_not_permitted"),
         "{no}"
     );
     assert!(no.contains("Its permission decides: Read Only."), "{no}");

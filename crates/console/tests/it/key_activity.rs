@@ -139,6 +139,7 @@ async fn the_organization_sees_its_busiest_keys_refusals_and_new_addresses() {
     let key = console.test.full_key(&console.organization).await;
     let value = key.value.reveal();
     for last in 1..4 {
+        console.test.clock.advance_ms(1_000);
         use_key(engine, value, READ, (last, "vi-sdk/1")).await.unwrap();
     }
     let _ = use_key(engine, value, MEMBERS, (1, "vi-sdk/1")).await;
