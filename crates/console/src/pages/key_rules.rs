@@ -7,7 +7,7 @@ use keyward_core::operation::{Family, Operation};
 use keyward_core::resource::ResourceType;
 use keyward_core::rule::{MAX_RULES, OperationPattern, ResourcePattern, Rule};
 
-use super::key_summary::{phrase, type_names};
+use super::key_summary::{family_words, phrase, type_names};
 use crate::call::Call;
 use crate::refused::Refused;
 use crate::values::Values;
@@ -16,9 +16,10 @@ use crate::visit::Visit;
 /// Most datasets that a form offers.
 pub(super) const MAX_DATASETS: u32 = 200;
 /// Rows with boxes; later ones have two fields of text.
-const ROWS_WITH_BOXES: usize = 8;
-/// Boxes of datasets in all rows together, so that a page stays light.
+const ROWS_WITH_BOXES: usize = 4;
+/// Boxes of datasets in all rows together, so that a page stays light; fewer where there are rows without boxes.
 const DATASET_BOXES: usize = 200;
+const DATASET_BOXES_OF_MANY: usize = 80;
 /// Longest name of a dataset on a box, in characters.
 const SHOWN_NAME: usize = 60;
 
@@ -178,7 +179,12 @@ pub(super) fn views(
     problem: impl Fn(&str) -> Option<String>,
 ) -> Vec<RuleView> {
     let with_boxes = rows.len().clamp(1, ROWS_WITH_BOXES);
-    let room = DATASET_BOXES / with_boxes;
+    let boxes = if rows.len() > ROWS_WITH_BOXES {
+        DATASET_BOXES_OF_MANY
+    } else {
+        DATASET_BOXES
+    };
+    let room = boxes / with_boxes;
     let view = |(index, row): (usize, &RuleRow)| {
         let has_boxes = index < ROWS_WITH_BOXES;
         let wholes = wholes(row);
@@ -226,7 +232,7 @@ fn families(row: &RuleRow) -> Vec<(&'static str, Vec<Choice>)> {
     let ruled = Family::ALL.into_iter().filter(|family| family.scope().is_some());
     ruled
         .map(|family| {
-            let all = format!("everything of {}, also what comes later", family.name());
+            let all = format!("everything with {}", family_words(family));
             let own = Operation::ALL.into_iter().filter(|one| one.family() == family);
             let own = own.map(|one| choice(OperationPattern::One(one), phrase(one).to_owned()));
             let whole = choice(OperationPattern::Family(family), all);

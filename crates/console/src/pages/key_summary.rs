@@ -10,7 +10,7 @@ use askama::filters::HtmlSafe;
 use keyward_core::access::Permission;
 use keyward_core::condition::{AddressRule, Conditions};
 use keyward_core::level::PermissionLevel;
-use keyward_core::operation::{LevelAnswer, Operation, ScopeNeed};
+use keyward_core::operation::{Family, LevelAnswer, Operation, ScopeNeed};
 use keyward_core::resource::ResourceType;
 use keyward_core::rule::{OperationPattern, ResourcePattern, Rule};
 use keyward_core::scope::{Scope, ScopeSet};
@@ -152,6 +152,20 @@ const fn everything_in(scope: Scope) -> &'static str {
     }
 }
 
+/// What a family's operations are about; a pattern of it also covers what the family gets later.
+pub(crate) const fn family_words(family: Family) -> &'static str {
+    match family {
+        Family::Organization => "the organization",
+        Family::Members => "members",
+        Family::Dataset => "datasets, now and later",
+        Family::Annotation => "annotations, now and later",
+        Family::Training => "trainings, now and later",
+        Family::Model => "models, now and later",
+        Family::Deployment => "deployments, now and later",
+        Family::Inference => "inference, now and later",
+    }
+}
+
 /// What a type of resources is called, of one and of all.
 pub(crate) const fn type_names(of: ResourceType) -> (&'static str, &'static str) {
     match of {
@@ -187,10 +201,7 @@ fn pattern_words(pattern: &OperationPattern) -> String {
     match pattern {
         OperationPattern::One(operation) => phrase_text(*operation),
         OperationPattern::Family(family) => {
-            format!(
-                "do everything of {}, also what this family gets later",
-                family.name()
-            )
+            format!("do everything with {}", family_words(*family))
         }
     }
 }

@@ -105,6 +105,30 @@ async fn datasets_are_made_edited_and_deleted(kind: Kind) {
         );
     }
     let read = permit(&test, key.value.reveal(), Operation::DatasetRead).await;
+    // Members who choose among them see all, page by page, and none of another organization.
+    let other = test.organization("org-2").await;
+    assert!(
+        test.engine
+            .list_datasets_of(&other, "", 9)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    let first = test.engine.list_datasets_of(&organization, "", 3).await.unwrap();
+    let rest = test
+        .engine
+        .list_datasets_of(&organization, &first.next.unwrap(), 3)
+        .await
+        .unwrap();
+    let names: Vec<_> = first
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4"]);
+    assert_eq!(rest.next, None);
     let page = test.engine.list_datasets(&read, "", 3).await.unwrap();
     let names: Vec<_> = page.items.iter().map(|dataset| dataset.name.as_str()).collect();
     assert_eq!(names, ["0", "1", "2"], "in the order of their creation");
