@@ -248,18 +248,14 @@ async fn answer(visit: &Visit, call: &Call, key: &Key, asked: Asked) -> Result<A
         .await?;
     let datasets = dataset_names(visit, call).await?;
     let is_allowed = explained.refusal.is_none();
-    let may = if is_allowed {
-        "Yes: it may"
-    } else {
-        "No: it may not"
-    };
+    let can = if is_allowed { "Yes: it can" } else { "No: it cannot" };
     let (sentence, code) = match &explained.refusal {
         None => ("A request like this would be accepted.".to_owned(), "ok"),
         Some(refusal) => (refusal.sentence(), refusal.code().name()),
     };
     Ok(Answer {
         is_allowed,
-        title: format!("{may} {what}{on}{from}{at}"),
+        title: format!("{can} {what}{on}{from}{at}"),
         sentence,
         decided_by: decided_words(&explained.decided_by, &key.record.access, &datasets),
         code,

@@ -10,6 +10,7 @@
 
 mod account;
 mod audit;
+mod compromised;
 mod create_key;
 mod edit_key;
 mod every_page;
@@ -17,12 +18,16 @@ mod forms;
 mod general;
 mod help;
 mod invitation_links;
+mod key;
+mod key_activity;
 mod members;
 mod overview;
 mod replace_key;
+mod rotate_key;
 mod secret_keys;
 mod security_settings;
 mod sign_in;
 mod sign_in_links;
 mod support;
 mod tokens;
+mod uses;
