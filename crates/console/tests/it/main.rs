@@ -4,4 +4,3 @@
 mod secret_keys;
 mod sign_in;
 mod support;
-mod zz_dump;
