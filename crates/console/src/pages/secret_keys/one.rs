@@ -17,11 +17,11 @@ use crate::visit::Visit;
 
 /// Why keys are removed, as people choose it.
 pub(super) const REASONS: [(DeleteReason, &str); 6] = [
-    (DeleteReason::Removed, "It is not needed any more"),
-    (DeleteReason::Unused, "Nobody uses it"),
-    (DeleteReason::Compromised, "Its value leaked"),
-    (DeleteReason::Replaced, "Another key took its place"),
-    (DeleteReason::CreatorLeft, "Its creator left"),
+    (DeleteReason::Removed, "Not needed any more"),
+    (DeleteReason::Unused, "Not used by anybody"),
+    (DeleteReason::Compromised, "The value leaked"),
+    (DeleteReason::Replaced, "Another key took over"),
+    (DeleteReason::CreatorLeft, "The creator left"),
     (DeleteReason::Other, "Something else"),
 ];
 
