@@ -248,7 +248,11 @@ async fn answer(visit: &Visit, call: &Call, key: &Key, asked: Asked) -> Result<A
         .await?;
     let datasets = dataset_names(visit, call).await?;
     let is_allowed = explained.refusal.is_none();
-    let can = if is_allowed { "Yes: it can" } else { "No: it cannot" };
+    let can = if is_allowed {
+        "Yes: it can"
+    } else {
+        "No: it cannot"
+    };
     let (sentence, code) = match &explained.refusal {
         None => ("A request like this would be accepted.".to_owned(), "ok"),
         Some(refusal) => (refusal.sentence(), refusal.code().name()),
