@@ -61,6 +61,7 @@ pub fn check(passphrase: &Secret<PassphraseKind>, email: &EmailAddress) -> Resul
     if characters.all(|character| Some(character) == first) {
         return Err(PassphraseRefused::Repeated);
     }
+    // It asks the system for the year, to recognize dates: the one thing in this crate that does, and it decides nothing but a score.
     let weighed = zeroize::Zeroizing::new(text.chars().take(WEIGHED).collect::<String>());
     let (name, domain) = email.as_str().rsplit_once('@').unwrap_or_default();
     let known = [email.as_str(), name, domain, "keyward"];

@@ -74,6 +74,22 @@ impl TotpSeed {
         Secret::new(base32(self.0.as_ref()))
     }
 
+    /// The seed that [`TotpSeed::base32`] gave, as an app reads it. The product never needs this; its tests and whoever builds an app do.
+    pub fn from_base32(text: &Secret<TotpSeedKind>) -> Option<Self> {
+        let (mut bytes, mut held, mut bits) = (Zeroizing::new(Vec::with_capacity(SEED_BYTES)), 0_u32, 0_u32);
+        for digit in text.reveal().bytes() {
+            let value = BASE32.iter().position(|known| *known == digit)?;
+            held = (held << 5) | u32::try_from(value).ok()?;
+            bits += 5;
+            if bits >= 8 {
+                bits -= 8;
+                bytes.push(u8::try_from((held >> bits) & 0xff).ok()?);
+            }
+            held &= (1 << bits) - 1;
+        }
+        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+    }
+
     /// The address that an app reads from a picture. It holds the seed.
     pub fn uri(&self, issuer: &str, account: &str) -> Zeroizing<String> {
         let seed = self.base32();
@@ -227,6 +243,9 @@ mod tests {
             assert_eq!(rfc().code_at(at(seconds)), code);
         }
         assert_eq!(rfc().base32().reveal(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        let back = TotpSeed::from_base32(&rfc().base32()).unwrap();
+        assert_eq!(back.0.as_ref(), rfc().0.as_ref());
+        assert!(TotpSeed::from_base32(&Secret::new("GEZD1".to_owned())).is_none());
         for (plain, text) in [
             ("f", "MY"),
             ("fo", "MZXQ"),

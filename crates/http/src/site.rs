@@ -62,11 +62,7 @@ impl Site {
     /// The address of a page that a person opens in a browser. A loopback address is named `localhost`, because browsers treat that
     /// name as they treat a server with a certificate, cookies included.
     pub fn page_url(&self, path: &str) -> String {
-        let port = |host: &str| self.public_url.strip_prefix("http://")?.strip_prefix(host);
-        match port("127.0.0.1").or_else(|| port("[::1]")) {
-            Some(port) if port.is_empty() || port.starts_with(':') => format!("http://localhost{port}{path}"),
-            _ => format!("{}{path}", self.public_url),
-        }
+        page_url(&self.public_url, path)
     }
 
     /// A one-time sign-in link: one of the few places where a secret leaves the server.
@@ -84,5 +80,31 @@ impl Site {
 impl std::fmt::Debug for Site {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Site({})", self.public_url)
+    }
+}
+
+fn page_url(public_url: &str, path: &str) -> String {
+    let port = |host: &str| public_url.strip_prefix("http://")?.strip_prefix(host);
+    match port("127.0.0.1").or_else(|| port("[::1]")) {
+        Some(port) if port.is_empty() || port.starts_with(':') => format!("http://localhost{port}{path}"),
+        _ => format!("{public_url}{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page_url;
+
+    #[test]
+    fn pages_of_a_loopback_address_are_named_localhost_and_others_as_they_are() {
+        for (public_url, page) in [
+            ("http://127.0.0.1:8787", "http://localhost:8787/x"),
+            ("http://127.0.0.1", "http://localhost/x"),
+            ("http://[::1]:80", "http://localhost:80/x"),
+            ("http://127.0.0.1.example.com", "http://127.0.0.1.example.com/x"),
+            ("https://keys.example.com", "https://keys.example.com/x"),
+        ] {
+            assert_eq!(page_url(public_url, "/x"), page);
+        }
     }
 }

@@ -6,12 +6,13 @@ use keyward_core::role::Role;
 use keyward_core::scope::ScopeSet;
 use keyward_core::time::DAY_MS;
 use keyward_engine::EngineError;
+use keyward_engine::context::Context;
 use keyward_engine::edit_settings::SettingsEdit;
 use keyward_testkit::engine::{Kind, TestEngine, context, draft};
 use keyward_testkit::on_both_databases;
 use serde_json::json;
 
-use crate::people::{acting, by, is_forbidden, member, trail};
+use crate::people::{acting, by, first_owner, is_forbidden, member, trail};
 
 fn named(name: &str) -> SettingsEdit {
     SettingsEdit {
@@ -39,6 +40,7 @@ async fn settings_are_edited_field_by_field_and_told_before_and_after(kind: Kind
         rotation_policy: Some([(Environment::Production, RotationRule::EveryDays(30))].into()),
         security_contacts: Some(serde_json::from_str(contact).unwrap()),
         usage_retention_days: None,
+        second_factor_required: Some(true),
     };
     let edited = test
         .engine
@@ -217,10 +219,31 @@ async fn the_longest_life_binds_new_keys_only(kind: Kind) {
     ending(None).await.unwrap();
 }
 
+/// More is asked for by whoever manages; less only by whoever answers for the whole.
+async fn only_an_owner_lets_managers_in_without_a_second_factor(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let owner = first_owner(&test, &organization).await;
+    let admin = member(&test, &organization, "admin@example.com", Role::Admin).await;
+    let edit = async |by: &Context, is_required| {
+        let edit = SettingsEdit {
+            second_factor_required: Some(is_required),
+            ..SettingsEdit::default()
+        };
+        let edited = test.engine.edit_settings(by, &organization, None, edit).await;
+        edited.map(|edited| edited.organization.settings.second_factor_required)
+    };
+    assert!(edit(&by(&admin), true).await.unwrap());
+    assert!(is_forbidden(edit(&by(&admin), false).await));
+    assert!(edit(&by(&admin), true).await.unwrap());
+    assert!(!edit(&by(&owner), false).await.unwrap());
+}
+
 on_both_databases!(
     settings_are_edited_field_by_field_and_told_before_and_after,
     an_edit_of_what_somebody_else_changed_is_refused_with_the_version_that_is_there,
     every_problem_comes_at_once_and_nothing_is_changed,
     only_whoever_manages_the_organization_edits_its_settings,
     the_longest_life_binds_new_keys_only,
+    only_an_owner_lets_managers_in_without_a_second_factor,
 );

@@ -2,11 +2,17 @@ use keyward_core::invitation::{DEFAULT_LIFETIME_MS, InvitationEnd, InvitationOve
 use keyward_core::role::Role;
 use keyward_core::secret::Secret;
 use keyward_engine::EngineError;
-use keyward_engine::invitations::InvitationDraft;
+use keyward_engine::accept_invitation::AcceptedInvitation;
+use keyward_engine::invitations::{CreatedInvitation, InvitationDraft};
+use keyward_engine::sessions::NewSession;
+use keyward_engine::show_invitation::InvitationNeeds;
 use keyward_testkit::engine::{Kind, TestEngine, arrival, context};
 use keyward_testkit::on_both_databases;
 
 use crate::people::{by, first_owner, invite, is_conflict, is_forbidden, member, roles, trail};
+use crate::signing_in::{
+    CLIENT, GOOD, OTHER, from, is_live, is_wrong, passphrase, set_passphrase, sign_in, turn_on,
+};
 
 fn over<T>(outcome: Result<T, EngineError>) -> InvitationOver {
     match outcome {
@@ -296,6 +302,197 @@ async fn invitations_are_listed_page_by_page_in_their_order(kind: Kind) {
     );
 }
 
+async fn anew(
+    test: &TestEngine,
+    made: &CreatedInvitation,
+    text: &str,
+) -> Result<(AcceptedInvitation, NewSession), EngineError> {
+    test.engine
+        .accept_invitation_anew(&from(1), &CLIENT, &made.secret, &passphrase(text))
+        .await
+}
+
+/// Somebody whom nobody knows sets a passphrase; whoever has one signs in; a person without one asks the operator.
+async fn a_link_opens_nobody_elses_account(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let (first, second) = (test.organization("org-1").await, test.organization("org-2").await);
+    let engine = &test.engine;
+    let ada = ("ada@example.com", Role::Admin);
+    let made = invite(&test, &context(), &first, ada).await.unwrap();
+    let shown = engine.show_invitation_of(&made.secret).await.unwrap();
+    assert_eq!(
+        (
+            shown.organization_id.as_str(),
+            shown.email.as_str(),
+            shown.role,
+            shown.needs
+        ),
+        (
+            "org-1",
+            "ada@example.com",
+            Role::Admin,
+            InvitationNeeds::Passphrase
+        )
+    );
+    let weak = anew(&test, &made, "password1234").await;
+    assert!(matches!(weak, Err(EngineError::Invalid(problems)) if problems[0].field == "passphrase"));
+    let (accepted, begun) = anew(&test, &made, GOOD).await.unwrap();
+    assert_eq!(accepted.member.person_id, begun.session.person_id);
+    assert!(is_live(&test, &begun).await);
+    assert_eq!(
+        over(engine.show_invitation_of(&made.secret).await),
+        InvitationOver::Accepted
+    );
+
+    // Another organization invites her: whoever gets hold of that link sets no passphrase and joins in nobody's name.
+    let made = invite(&test, &context(), &second, ada).await.unwrap();
+    assert_eq!(
+        engine.show_invitation_of(&made.secret).await.unwrap().needs,
+        InvitationNeeds::SignIn
+    );
+    assert!(is_conflict(anew(&test, &made, OTHER).await));
+    assert!(is_conflict(
+        engine.accept_invitation(&from(2), &made.secret).await
+    ));
+    assert!(is_wrong(sign_in(&test, &from(2), "ada@example.com", OTHER).await));
+    let bob = member(&test, &first, "bob@example.com", Role::Member).await;
+    let bobs = set_passphrase(&test, "bob@example.com", OTHER).await;
+    assert_eq!(bobs.session.person_id, bob);
+    assert!(is_forbidden(
+        engine
+            .accept_invitation_as(&from(3), &bobs.session, &made.secret)
+            .await
+    ));
+    assert_eq!(roles(&test, &second).await.len(), 1);
+    let accepted = engine
+        .accept_invitation_as(&from(1), &begun.session, &made.secret)
+        .await
+        .unwrap();
+    assert_eq!(accepted.member.person_id, begun.session.person_id);
+    let belongs: Vec<_> = engine
+        .organizations_of(&begun.session.person_id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|one| (one.organization.id.to_string(), one.role))
+        .collect();
+    assert_eq!(
+        belongs,
+        [
+            ("org-1".to_owned(), Role::Admin),
+            ("org-2".to_owned(), Role::Admin)
+        ]
+    );
+
+    // A person without a passphrase.
+    member(&test, &first, "carla@example.com", Role::Member).await;
+    let made = invite(&test, &context(), &second, ("carla@example.com", Role::Member))
+        .await
+        .unwrap();
+    assert_eq!(
+        engine.show_invitation_of(&made.secret).await.unwrap().needs,
+        InvitationNeeds::Link
+    );
+    assert!(is_conflict(anew(&test, &made, OTHER).await));
+    assert!(is_wrong(
+        sign_in(&test, &from(2), "carla@example.com", OTHER).await
+    ));
+    engine.accept_invitation(&from(2), &made.secret).await.unwrap();
+}
+
+async fn half_a_session_and_an_ended_one_accept_nothing(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let other = test.organization("org-2").await;
+    member(&test, &organization, "ada@example.com", Role::Member).await;
+    let begun = set_passphrase(&test, "ada@example.com", GOOD).await;
+    turn_on(&test, &begun.session, GOOD).await;
+    let half = sign_in(&test, &from(1), "ada@example.com", GOOD).await.unwrap();
+    let made = invite(&test, &context(), &other, ("ada@example.com", Role::Member))
+        .await
+        .unwrap();
+    let engine = &test.engine;
+    let refused = engine
+        .accept_invitation_as(&from(1), &half.session, &made.secret)
+        .await;
+    assert!(is_forbidden(refused));
+    let session = &begun.session;
+    engine
+        .end_session(&by(&session.person_id), &session.person_id, &session.id)
+        .await
+        .unwrap();
+    let refused = engine.accept_invitation_as(&from(1), session, &made.secret).await;
+    assert!(matches!(refused, Err(EngineError::NotFound("session"))));
+    assert_eq!(roles(&test, &other).await.len(), 1);
+}
+
+/// The same link by two at once: one person, with the passphrase of the one whose acceptance it was.
+async fn two_who_set_a_passphrase_by_one_link_are_one(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let made = invite(
+        &test,
+        &context(),
+        &organization,
+        ("ada@example.com", Role::Member),
+    )
+    .await
+    .unwrap();
+    let all: Vec<_> = (1..=4)
+        .map(|last| {
+            let (engine, secret) = (test.engine.clone(), made.secret.clone());
+            tokio::spawn(async move {
+                let text = passphrase(&format!("{GOOD}-{last}"));
+                let accepted = engine
+                    .accept_invitation_anew(&from(last), &CLIENT, &secret, &text)
+                    .await;
+                (last, accepted)
+            })
+        })
+        .collect();
+    let mut accepted = Vec::new();
+    for one in all {
+        match one.await.unwrap() {
+            (last, Ok(_)) => accepted.push(last),
+            (_, Err(EngineError::InvitationOver(InvitationOver::Accepted) | EngineError::Conflict(_))) => {}
+            (_, Err(other)) => panic!("{other:?}"),
+        }
+    }
+    let [winner] = accepted[..] else {
+        panic!("{accepted:?}");
+    };
+    for last in 1..=4 {
+        let text = format!("{GOOD}-{last}");
+        let signed_in = sign_in(&test, &from(last), "ada@example.com", &text).await;
+        assert_eq!(signed_in.is_ok(), last == winner);
+    }
+}
+
+/// Nothing of a role is in a session: whoever asks finds the membership as it is now.
+async fn a_role_that_changes_is_true_at_once(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let ada = member(&test, &organization, "ada@example.com", Role::Admin).await;
+    let begun = set_passphrase(&test, "ada@example.com", GOOD).await;
+    let engine = &test.engine;
+    let role = || async {
+        let all = engine.organizations_of(&begun.session.person_id).await.unwrap();
+        all.first().map(|one| one.role)
+    };
+    assert_eq!(role().await, Some(Role::Admin));
+    engine
+        .change_role(&context(), &organization, &ada, Role::Member)
+        .await
+        .unwrap();
+    assert_eq!(role().await, Some(Role::Member));
+    engine
+        .remove_member(context(), organization, ada, None)
+        .await
+        .unwrap();
+    assert_eq!(role().await, None);
+    assert!(is_live(&test, &begun).await, "the person stays");
+}
+
 on_both_databases!(
     an_invitation_makes_one_person_a_member_once,
     a_link_that_is_used_twice_at_once_is_good_for_one,
@@ -304,4 +501,8 @@ on_both_databases!(
     who_may_invite_whom,
     what_is_no_secret_of_an_invitation_is_unknown_and_the_secret_is_kept_nowhere,
     invitations_are_listed_page_by_page_in_their_order,
+    a_link_opens_nobody_elses_account,
+    half_a_session_and_an_ended_one_accept_nothing,
+    two_who_set_a_passphrase_by_one_link_are_one,
+    a_role_that_changes_is_true_at_once,
 );

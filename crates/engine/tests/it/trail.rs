@@ -23,6 +23,7 @@ use keyward_core::rotation::{RotationChoice, RotationMode, ScheduleChoice, UNUSE
 use keyward_core::scope::{Scope, ScopeSet};
 use keyward_core::state::DeleteReason;
 use keyward_core::time::{DAY_MS, MINUTE_MS};
+use keyward_core::totp::TotpSeed;
 use keyward_core::webhook_secret::contact_id;
 use keyward_engine::bulk::BulkAction;
 use keyward_engine::create_organization::OrganizationDraft;
@@ -35,12 +36,14 @@ use keyward_engine::once::{Attempt, Once};
 use keyward_engine::permit::OwnedResource;
 use keyward_engine::remove_member::KeysOfLeaver;
 use keyward_engine::restore::{OldState, restore};
+use keyward_engine::sign_in_links::LinkPurpose;
 use keyward_store::audit::StoredEntry;
 use keyward_testkit::engine::{Kind, Permission, Place, TestEngine, arrival, context, draft, start};
 use keyward_testkit::on_both_databases;
 
 use crate::deliver::Scripted;
 use crate::people::{acting, first_owner, invite, key_of, member};
+use crate::signing_in::{CLIENT, from, passphrase};
 
 /// What must not be told in the clear, wherever it was written.
 const PERSONAL: [&str; 15] = [
@@ -144,6 +147,7 @@ async fn every_action_is_an_entry(kind: Kind) {
     let hook = SecurityContact::Webhook("https://hook.example.com/zora".parse().unwrap());
     let settings = SettingsEdit {
         usage_retention_days: Some(365),
+        second_factor_required: Some(false),
         name: Some("Renameland".to_owned()),
         advanced_access_control: Some(false),
         max_key_lifetime_ms: Some(Some(400 * DAY_MS)),
@@ -400,6 +404,89 @@ async fn every_action_is_an_entry(kind: Kind) {
     engine.flush_refused_sign_ins().await.unwrap();
     trail.step(&test, &["token.refused"]).await;
 
+    // People sign in.
+    let (good, other) = (
+        passphrase("correct-otter-lamp-41"),
+        passphrase("seven windy pancakes!"),
+    );
+    secrets.extend([good.reveal().to_owned(), other.reveal().to_owned()]);
+    let purpose = LinkPurpose::SetPassphrase;
+    let link = engine
+        .create_sign_in_link(&context(), "owner@example.com", purpose)
+        .await;
+    let link = link.unwrap();
+    secrets.push(link.secret.reveal().to_owned());
+    trail.step(&test, &["sign_in_link.create"]).await;
+    let first = engine
+        .redeem_sign_in_link(&from(77), &CLIENT, &link.secret, &good)
+        .await
+        .unwrap();
+    secrets.push(first.token.reveal().to_owned());
+    trail
+        .step(&test, &["sign_in_link.redeem", "person.sign_in"])
+        .await;
+    let begun = engine
+        .change_passphrase(&from(77), &CLIENT, &first.session, &good, &other)
+        .await
+        .unwrap();
+    trail.step(&test, &["passphrase.change"]).await;
+    let session = &begun.session;
+    let offer = engine
+        .begin_second_factor(&from(77), session, &other)
+        .await
+        .unwrap();
+    secrets.push(offer.seed_base32.reveal().to_owned());
+    trail.step(&test, &["second_factor.begin"]).await;
+    let seed = TotpSeed::from_base32(&offer.seed_base32).unwrap();
+    let code = seed.code_at(engine.now());
+    engine
+        .confirm_second_factor(&from(77), session, &code)
+        .await
+        .unwrap();
+    trail.step(&test, &["second_factor.confirm"]).await;
+    let codes = engine
+        .renew_recovery_codes(&from(77), session, &other)
+        .await
+        .unwrap();
+    secrets.extend(codes.iter().map(|code| code.reveal().to_owned()));
+    trail.step(&test, &["recovery_code.renew"]).await;
+    let here = from(77);
+    let sign_in = || engine.sign_in(&here, &CLIENT, "owner@example.com", &other);
+    let half = sign_in().await.unwrap();
+    trail.step(&test, &["person.begin_sign_in"]).await;
+    let passed = engine.pass_second_factor(&here, &CLIENT, &half.session, codes[0].reveal());
+    let whole = passed.await.unwrap();
+    trail.step(&test, &["recovery_code.use", "person.sign_in"]).await;
+    let half = sign_in().await.unwrap();
+    for _ in 0..5 {
+        let wrong = engine
+            .pass_second_factor(&from(77), &CLIENT, &half.session, "abc")
+            .await;
+        assert!(wrong.is_err());
+    }
+    engine.flush_refused_sign_ins().await.unwrap();
+    trail
+        .step(&test, &["person.begin_sign_in", "session.end", "person.refused"])
+        .await;
+    engine
+        .remove_second_factor(&from(77), session, &other)
+        .await
+        .unwrap();
+    trail.step(&test, &["second_factor.remove"]).await;
+    let themselves = acting(Actor::Person(session.person_id.clone()));
+    engine.end_other_sessions(&themselves, session).await.unwrap();
+    trail.step(&test, &["session.end_others"]).await;
+    engine
+        .end_session(&themselves, &session.person_id, &whole.session.id)
+        .await
+        .unwrap();
+    trail.step(&test, &[]).await;
+    engine
+        .end_session(&themselves, &session.person_id, &session.id)
+        .await
+        .unwrap();
+    trail.step(&test, &["session.end"]).await;
+
     // The resource API.
     let key = test.full_key(&organization).await;
     secrets.push(key.value.reveal().to_owned());
@@ -651,7 +738,12 @@ fn sources() -> Vec<(String, String)> {
 /// A file that opens a transaction and commits it tells the trail of it, or is named here with its reason.
 #[test]
 fn whoever_commits_tells_the_trail() {
-    const TELLS: [&str; 3] = ["append_audit(", "record_key_write(", "record_organization_write("];
+    const TELLS: [&str; 4] = [
+        "append_audit(",
+        "append_person_event(",
+        "record_key_write(",
+        "record_organization_write(",
+    ];
     const EXCEPT: [(&str, &str); 5] = [
         ("usage.rs", "uses are no changes"),
         ("forget_usage.rs", "that they are kept so long is in the settings"),
@@ -664,7 +756,7 @@ fn whoever_commits_tells_the_trail() {
     ];
     let silent: Vec<String> = sources()
         .into_iter()
-        .filter(|(_, source)| source.contains("tx.commit()"))
+        .filter(|(_, source)| source.contains("tx.commit()") || source.contains("commit_fenced(tx)"))
         .filter(|(_, source)| !TELLS.iter().any(|tells| source.contains(tells)))
         .map(|(name, _)| name)
         .collect();

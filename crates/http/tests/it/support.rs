@@ -496,6 +496,7 @@ fn redact(value: &mut Value) {
                     "detail" => Some("[message]"),
                     "id" if member.as_str().is_some_and(|id| !id.starts_with("org-")) => Some("[id]"),
                     "person_id" => Some("[id]"),
+                    "owner_link" => Some("[link]"),
                     "hint" => Some("[hint]"),
                     "value" => Some("[value]"),
                     "next" if member.is_string() => Some("[cursor]"),

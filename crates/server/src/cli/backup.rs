@@ -211,6 +211,10 @@ impl Loaded {
                 restored.ended_tokens
             ));
         }
+        output::note(
+            "No backup holds what people sign in with: nobody is signed in, and nobody has a passphrase. Let an Owner in with `keyward \
+             people link ADDRESS` once the server runs, and the others as well.",
+        );
         if restored.held == 0 {
             return;
         }

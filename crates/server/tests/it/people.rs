@@ -12,7 +12,8 @@ fn somebody_is_invited_accepts_over_the_network_and_is_removed_with_their_keys()
     let address = snippet.address();
     let made = keyward.cli(&["invitations", "create", "Ada@example.com", "--role", "admin"]);
     let link = succeed(&made).trim().to_owned();
-    says(&link, &[&format!("{}/invitations/", snippet.endpoint)]);
+    let endpoint = snippet.endpoint.replace("127.0.0.1", "localhost");
+    says(&link, &[&format!("{endpoint}/invitations/")]);
     let stderr = String::from_utf8_lossy(&made.stderr);
     says(&stderr, &["ada@example.com", "shown this once"]);
     let secret = link.rsplit('/').next().expect("a secret");
@@ -71,6 +72,51 @@ fn somebody_is_invited_accepts_over_the_network_and_is_removed_with_their_keys()
     assert_eq!(revoked, format!("{id} revoked\n"));
     let log = keyward.stderr();
     assert!(!log.contains(secret), "a link's secret in the log");
+}
+
+#[test]
+fn a_person_is_let_in_by_a_link_that_the_operator_prints() {
+    let (keyward, snippet) = quickstart(PROGRAM);
+    // The quick start printed one beside its snippet.
+    let first = link_in(&keyward.stderr());
+    says(
+        &keyward.stderr(),
+        &["Open this once to set your passphrase: http://localhost:"],
+    );
+    let made = keyward.cli(&["people", "link", "Owner@localhost"]);
+    let link = succeed(&made).trim().to_owned();
+    let port = snippet.address().rsplit(':').next().expect("a port").to_owned();
+    says(&link, &[&format!("http://localhost:{port}/sign-in/link/")]);
+    let stderr = String::from_utf8_lossy(&made.stderr);
+    says(&stderr, &["owner@localhost", "shown this once", "--begin-anew"]);
+    assert!(!stderr.contains(&link) && link != first);
+    let anew = keyward.cli_json(&["people", "link", "owner@localhost", "--begin-anew"]);
+    assert_eq!(anew["purpose"], "begin_anew");
+    says(
+        &refused(&keyward.cli(&["people", "link", "nobody@localhost"]), 1),
+        &["no such person"],
+    );
+    let made = keyward.cli(&[
+        "org",
+        "create",
+        "--name",
+        "Other",
+        "--owner-email",
+        "ada@example.com",
+    ]);
+    succeed(&made);
+    says(
+        &String::from_utf8_lossy(&made.stderr),
+        &["http://localhost:", "/sign-in/link/"],
+    );
+}
+
+/// The first sign-in link in a text.
+fn link_in(text: &str) -> String {
+    let (_, rest) = text.split_once("/sign-in/link/").expect("a link was printed");
+    let secret: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(secret.len(), 64);
+    secret
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! Settings, members, invitations and the end of an organization, as those who call meet them.
 
 use keyward_core::record::Actor;
+use keyward_core::secret::Secret;
+use keyward_core::usage::ClientName;
 use keyward_engine::context::Context;
-use keyward_testkit::engine::{Permission, context, draft};
+use keyward_testkit::engine::{Permission, arrival, context, draft};
 use serde_json::{Value, json};
 
+use crate::log::Log;
 use crate::support::{Caller, TestApp, Transcript};
 
 const ORGANIZATION: &str = "/v1/organizations/org-1";
 const MEMBERS: &str = "/v1/organizations/org-1/members";
 const INVITATIONS: &str = "/v1/organizations/org-1/invitations";
+const LINK: &str = "/v1/people/link";
 const ACCEPT: &str = "/v1/invitations/accept";
 
 fn acting(app: &TestApp, person: &str) -> Caller {
@@ -48,6 +52,83 @@ async fn key_of(app: &TestApp, person: &str) -> String {
 }
 
 #[tokio::test]
+async fn only_the_operator_makes_a_sign_in_link_and_the_log_never_has_it() {
+    let app = TestApp::new().await;
+    let admin_token = app.token("organization:write,members:write").await;
+    let body = json!({ "email": "owner@example.com" });
+    for caller in [app.manager(&admin_token), acting(&app, "owner@example.com")] {
+        let refused = caller.post(LINK, &body).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+    let made = app.admin().post(LINK, &body).await;
+    assert_eq!(made.status, 201);
+    let link = made.json()["link"].as_str().unwrap().to_owned();
+    let secret = link
+        .strip_prefix("https://keys.example.com/sign-in/link/")
+        .unwrap();
+    assert_eq!(made.json()["purpose"], "set_passphrase");
+    let shown = app
+        .test
+        .engine
+        .show_sign_in_link(&Secret::new(secret.to_owned()))
+        .await;
+    assert_eq!(shown.unwrap().email.as_str(), "owner@example.com");
+    let anew = json!({ "email": "Owner@Example.com", "purpose": "begin_anew" });
+    assert_eq!(
+        app.admin().post(LINK, &anew).await.json()["purpose"],
+        "begin_anew"
+    );
+    let unknown = app
+        .admin()
+        .post(LINK, &json!({ "email": "nobody@example.com" }))
+        .await;
+    assert_eq!(unknown.status, 404);
+    let bad = app
+        .admin()
+        .post(LINK, &json!({ "email": "x", "purpose": "y" }))
+        .await;
+    assert_eq!(bad.status, 422);
+
+    let (log, _guard) = Log::follow();
+    for path in [
+        format!("/sign-in/link/{secret}"),
+        format!("/sign-in/link/{}", &secret[..20]),
+        format!("/invitations/{}/accept", &secret[..20]),
+    ] {
+        app.nobody().get(&path).await;
+    }
+    assert!(!log.lines_with("path=/sign-in/link/...").is_empty());
+    assert!(!log.lines_with("path=/invitations/.../accept").is_empty());
+    assert_eq!(log.lines_with(&secret[..10]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_new_organization_comes_with_its_owners_link_unless_they_can_sign_in() {
+    let app = TestApp::new().await;
+    let create = async |id: &str, email: &str| {
+        let body = json!({ "name": "Another", "id": id, "owner_email": email });
+        let made = app.admin().post("/v1/organizations", &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.json()["owner_link"].as_str().map(ToOwned::to_owned)
+    };
+    let link = create("org-8", "ada@example.com").await.unwrap();
+    let (_, secret) = link.rsplit_once('/').unwrap();
+    let engine = &app.test.engine;
+    engine
+        .redeem_sign_in_link(
+            &arrival(),
+            &ClientName::NONE,
+            &Secret::new(secret.to_owned()),
+            &Secret::new("correct-otter-lamp-41".to_owned()),
+        )
+        .await
+        .unwrap();
+    assert_eq!(create("org-9", "Ada@example.com").await, None);
+    let shown = app.admin().get("/v1/organizations/org-8").await;
+    assert!(shown.json().get("owner_link").is_none());
+}
+
+#[tokio::test]
 async fn settings_are_edited_at_the_version_that_was_read() {
     let app = TestApp::new().await;
     let admin = app.admin();
@@ -56,7 +137,7 @@ async fn settings_are_edited_at_the_version_that_was_read() {
     assert_eq!(
         read.json()["settings"],
         json!({ "advanced_access_control": true, "max_key_lifetime_ms": null, "rotation_policy": {},
-                "usage_retention_days": 400, "security_contacts": [] })
+                "usage_retention_days": 400, "second_factor_required": false, "security_contacts": [] })
     );
     let edit = json!({
         "name": "Müller", "advanced_access_control": false, "max_key_lifetime_ms": 86_400_000,
