@@ -47,7 +47,6 @@ pub(super) struct CallerRow {
     pub(super) client: String,
     pub(super) accepted: String,
     pub(super) refused: String,
-    pub(super) has_refusals: bool,
     pub(super) first: When,
     pub(super) last: When,
     /// A mark such as `New address`; empty without one.
@@ -106,7 +105,7 @@ impl Callers {
             }
         }
         let mut items: Vec<Caller> = found.into_values().collect();
-        items.sort_by(|one, other| other.last_at.cmp(&one.last_at));
+        items.sort_by_key(|one| std::cmp::Reverse(one.last_at));
         Ok(Self { items, is_whole })
     }
 
@@ -150,7 +149,6 @@ impl Callers {
             client: caller.client.clone(),
             accepted: grouped(caller.accepted.unsigned_abs()),
             refused: grouped(caller.refused.unsigned_abs()),
-            has_refusals: caller.refused > 0,
             first: When::relative(caller.first_at, now),
             last: When::relative(caller.last_at, now),
             mark: mark(caller),

@@ -115,7 +115,7 @@ fn back(visit: &Visit, id: KeyId, word: &'static str) -> Response {
 }
 
 /// The two secrets of a rotation: the new one and the old one.
-fn both<'a>(secrets: &'a [ShownSecret], now: Timestamp) -> Option<(&'a ShownSecret, &'a ShownSecret)> {
+fn both(secrets: &[ShownSecret], now: Timestamp) -> Option<(&ShownSecret, &ShownSecret)> {
     let live = |secret: &&ShownSecret| secret.life.is_live() && !secret.life.is_superseded(now);
     let mut live: Vec<&ShownSecret> = secrets.iter().filter(live).collect();
     live.sort_by_key(|secret| std::cmp::Reverse(secret.number));
