@@ -159,8 +159,9 @@ fn vary(index: usize, key: &mut Key, now: Timestamp) {
     key.rotate_every_ms = key
         .environment
         .and_then(|environment| environment.preset().rotate_every_ms);
-    key.record.conditions.expires_at =
-        (drawn(index, 3) % 10 == 0).then(|| key.created_at.plus_ms(300 * DAY_MS));
+    key.record.conditions.expires_at = drawn(index, 3)
+        .is_multiple_of(10)
+        .then(|| key.created_at.plus_ms(300 * DAY_MS));
     key.record.state = match drawn(index, 4) % 20 {
         0..=3 => KeyState::Deleted {
             reason: DeleteReason::Removed,

@@ -92,6 +92,10 @@ pub(crate) fn day_text(at: Timestamp) -> String {
 
 /// The beginning of a day that a date field holds (`2026-09-24`), in UTC.
 pub(crate) fn read_day(text: &str) -> Option<Timestamp> {
+    // A date with a time would be read as well, and its time forgotten.
+    if text.len() != "2026-09-24".len() {
+        return None;
+    }
     let date: jiff::civil::Date = text.parse().ok()?;
     let zoned = date.to_zoned_datetime(TimeZone::UTC).ok()?;
     Some(Timestamp::from_unix_ms(zoned.timestamp().as_millisecond()))

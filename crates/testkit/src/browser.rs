@@ -72,7 +72,7 @@ impl Browser {
     pub fn open(base: &str, scripts: Scripts) -> Self {
         let profile = TempDir::with_prefix("kw-browser-").expect("the temporary folder can be written to");
         let port = free_port();
-        let driver = scrubbed(&named(CHROMEDRIVER_VARIABLE))
+        let driver = scrubbed(named(CHROMEDRIVER_VARIABLE))
             .arg(format!("--port={port}"))
             .env("HOME", profile.path())
             .stdin(Stdio::null())
@@ -311,7 +311,10 @@ impl Browser {
     pub fn picture(&self, file: &Path) {
         let parameters = json!({"format": "png", "captureBeyondViewport": true});
         let answer = self.developer_tools("Page.captureScreenshot", parameters);
-        let picture = answer["data"].as_str().expect("a picture was made");
+        let picture = answer
+            .get("data")
+            .and_then(Value::as_str)
+            .expect("a picture was made");
         let picture = BASE64_STANDARD.decode(picture).expect("a picture is base64");
         std::fs::write(file, picture)
             .unwrap_or_else(|error| panic!("could not write {}: {error}", file.display()));

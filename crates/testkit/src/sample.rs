@@ -309,7 +309,7 @@ impl Sample {
 }
 
 fn text(value: &Value, name: &str) -> String {
-    let found = value[name].as_str();
+    let found = value.get(name).and_then(Value::as_str);
     found
         .unwrap_or_else(|| panic!("there is no `{name}` in {value}"))
         .to_owned()
@@ -317,11 +317,9 @@ fn text(value: &Value, name: &str) -> String {
 
 /// The secret of a link, whichever field holds it.
 fn last_segment(value: &Value) -> String {
-    let texts = [&value["url"], &value["link"], &value["secret"]]
-        .into_iter()
-        .filter_map(Value::as_str);
-    let link = texts
-        .last()
-        .unwrap_or_else(|| panic!("there is no link in {value}"));
+    let found = ["link", "url", "secret"]
+        .iter()
+        .find_map(|name| value.get(name)?.as_str());
+    let link = found.unwrap_or_else(|| panic!("there is no link in {value}"));
     link.rsplit('/').next().unwrap_or_default().to_owned()
 }
