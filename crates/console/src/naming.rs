@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use keyward_core::ids::OrganizationId;
 use keyward_core::record::Actor;
+use keyward_engine::describe_keys::ActorName;
 use keyward_engine::{Engine, EngineError};
+
+/// Whoever acts on the machine itself, by the socket in the data folder.
+pub(crate) const OPERATOR: &str = "the server's operator";
 
 /// Names of actors, each looked up once.
 pub(crate) struct Naming<'a> {
@@ -42,34 +46,25 @@ impl<'a> Naming<'a> {
         if let Some(name) = self.known.get(&id) {
             return Ok(name.clone());
         }
-        let found = match actor {
-            Actor::Person(person) => self
-                .engine
-                .show_member(self.organization, person)
-                .await
-                .map(|member| member.email),
-            Actor::Token(token) => self
-                .engine
-                .show_token(self.organization, *token)
-                .await
-                .map(|token| format!("token {}", token.name)),
-            Actor::Key(key) => self
-                .engine
-                .show_key(self.organization, *key)
-                .await
-                .map(|key| format!("key {}", key.name)),
-            Actor::LocalAdministrator => Ok("the server's operator".to_owned()),
-            Actor::System => Ok("Keyward".to_owned()),
-        };
-        let name = match found {
-            Ok(name) => name,
-            Err(EngineError::NotFound(_)) => match actor {
-                Actor::Person(_) => "somebody who left".to_owned(),
-                _ => id.clone(),
-            },
-            Err(error) => return Err(error),
-        };
+        let named = self
+            .engine
+            .name_actors(self.organization, std::slice::from_ref(actor))
+            .await?;
+        let name = words_of(named.first().map(|(_, name)| name));
         self.known.insert(id, name.clone());
         Ok(name)
+    }
+}
+
+/// The name of an actor in words, the same on every page.
+pub(crate) fn words_of(name: Option<&ActorName>) -> String {
+    match name {
+        Some(ActorName::Member(email)) => email.clone(),
+        Some(ActorName::Left(email)) => format!("left: {email}"),
+        Some(ActorName::Token(name)) => format!("token: {name}"),
+        Some(ActorName::Key) => "a secret key".to_owned(),
+        Some(ActorName::LocalAdministrator) => OPERATOR.to_owned(),
+        Some(ActorName::System) => "Keyward".to_owned(),
+        Some(ActorName::Unknown) | None => "unknown".to_owned(),
     }
 }

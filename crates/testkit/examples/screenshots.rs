@@ -28,6 +28,8 @@ fn main() {
                 browser.prefer(scheme);
                 for width in [1280, 360] {
                     browser.size(width, 900);
+                    // As tall as the page, so that what sticks to the window's edges is where it belongs.
+                    browser.size(width, browser.height().clamp(900, 12_000));
                     browser.picture(&folder.join(format!("{}-{colours}-{width}.png", page.name)));
                 }
             }

@@ -178,6 +178,64 @@ impl Browser {
         self.wait("could not read a text", element.text())
     }
 
+    /// The page's markup as it is now.
+    pub fn source(&self) -> String {
+        self.wait("could not read the page", self.client.source())
+    }
+
+    /// The text of the table's row whose first words are these.
+    pub fn row(&self, name: &str) -> String {
+        let xpath = format!("//tr[.//a[normalize-space(.) = \"{name}\"]]");
+        let found = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::XPath(&xpath));
+        let row = self.wait(&format!("there is no row of {name:?}"), found);
+        self.wait("could not read a row", row.text())
+    }
+
+    /// Waits until an element's text is another than this.
+    pub fn changes(&self, css: &str, before: &str) {
+        wait_for(&format!("{css} still says {before:?}"), || {
+            (self.text(css) != before).then_some(())
+        });
+    }
+
+    /// Waits until an element's text contains this, without a reload.
+    pub fn changes_to(&self, css: &str, part: &str) {
+        wait_for(&format!("{css} does not come to say {part:?}"), || {
+            self.text(css).contains(part).then_some(())
+        });
+    }
+
+    /// Waits until what has the focus is described by this text.
+    pub fn focuses(&self, text: &str) {
+        wait_for(
+            &format!("the focus is not on {text:?}, but on {:?}", self.focus()),
+            || self.focus().contains(text).then_some(()),
+        );
+    }
+
+    /// Whether the focus is in the table's row that contains this text.
+    pub fn focus_is_in_row(&self, text: &str) -> bool {
+        let script = "const row = document.activeElement.closest('tr'); return row ? row.innerText : ''";
+        let row = self.evaluate(script);
+        row.as_str().unwrap_or_default().contains(text)
+    }
+
+    /// What the browser complained of: errors of scripts, and what the pages' policy forbade.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.wait("could not read the log", self.client.issue_cmd(ConsoleLog));
+        let lines = log.as_array().cloned().unwrap_or_default();
+        let texts = lines.iter().filter_map(|line| line.get("message")?.as_str());
+        // That there is nothing at an address is what some tests look for.
+        texts
+            .filter(|text| !text.contains("status of 4"))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// What a field holds.
     pub fn value(&self, css: &str) -> String {
         let element = self.find(css);
@@ -287,6 +345,15 @@ impl Browser {
         self.evaluate(script).as_bool().unwrap_or(true)
     }
 
+    /// How tall the page is, in CSS pixels.
+    pub fn height(&self) -> u32 {
+        let height = self.evaluate("return document.documentElement.scrollHeight");
+        height
+            .as_u64()
+            .and_then(|height| u32::try_from(height).ok())
+            .unwrap_or(900)
+    }
+
     /// What axe-core finds wrong with the page, a line each; empty if nothing.
     pub fn axe(&self) -> Vec<String> {
         let axe = std::fs::read_to_string(named(AXE_VARIABLE)).expect("the script of axe-core can be read");
@@ -337,6 +404,20 @@ impl Drop for Browser {
     }
 }
 
+/// The driver's command that reads the browser's log.
+#[derive(Debug)]
+struct ConsoleLog;
+
+impl WebDriverCompatibleCommand for ConsoleLog {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}
+
 /// A command of the Chrome DevTools protocol, sent through the driver.
 #[derive(Debug)]
 struct DeveloperTools {
@@ -381,7 +462,13 @@ fn capabilities(profile: &TempDir, scripts: Scripts) -> fantoccini::wd::Capabili
         "args": arguments,
         "prefs": {"profile.managed_default_content_settings.javascript": allowed},
     });
-    [("goog:chromeOptions".to_owned(), options)].into_iter().collect()
+    let logging = json!({"browser": "WARNING"});
+    [
+        ("goog:chromeOptions".to_owned(), options),
+        ("goog:loggingPrefs".to_owned(), logging),
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn named(variable: &str) -> String {

@@ -45,7 +45,7 @@ pub(super) const ACTIONS: &[(&str, &str)] = &[
     ("invitation.revoke", "Took an invitation back"),
     ("invitation.refused", "Refused an invitation's link"),
     ("person.sign_in", "Signed in"),
-    ("person.act_as", "The server's administrator acted as a member"),
+    ("person.act_as", "The server's operator acted as a member"),
     ("token.create", "Created a management token"),
     ("token.delete", "Removed a management token"),
     ("token.sign_in", "Used a management token"),
@@ -158,7 +158,7 @@ impl Names {
         }
         let (kind, id) = what.split_once('/').unwrap_or((what, ""));
         match kind {
-            "local_administrator" => "The server's administrator".to_owned(),
+            "local_administrator" => "The server's operator".to_owned(),
             "system" => "Keyward itself".to_owned(),
             "person" if self.0.contains_key(what) => "A former member".to_owned(),
             "person" => "A person".to_owned(),

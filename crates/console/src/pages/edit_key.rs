@@ -236,7 +236,7 @@ async fn who_was_quicker(visit: &Visit, call: &Call, key: &Key) -> Result<String
             member.map_or_else(|| "Somebody who has left".to_owned(), |member| member.email)
         }
         Some(Actor::Token(id)) => format!("The management token {id}"),
-        Some(Actor::LocalAdministrator) => "The operator of this server".to_owned(),
+        Some(Actor::LocalAdministrator) => "The server's operator".to_owned(),
         _ => "Somebody else".to_owned(),
     };
     let at = last.map_or(key.updated_at, |entry| Timestamp::from_unix_ms(entry.at));

@@ -22,8 +22,8 @@ use super::key_advice::AdvicePart;
 use super::key_head::{KeyHead, reason_words, subject};
 use super::key_secrets::SecretsPart;
 use super::key_summary::Summary;
-use super::usage_words::actor_name;
 use crate::call::Call;
+use crate::naming::Naming;
 use crate::refused::Refused;
 use crate::reply;
 use crate::routes::ConsoleRoutes;
@@ -159,8 +159,9 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
     let state = StateShown::of(&key, now);
     let access = &key.record.access;
     let datasets = dataset_names(&visit, &call).await?;
+    let mut naming = Naming::new(engine, visit.id());
     let responsible = match &key.responsible {
-        Some(person) => Some(actor_name(&visit, &call, &Actor::Person(person.clone())).await?),
+        Some(person) => Some(naming.of(&Actor::Person(person.clone())).await?),
         None => None,
     };
     reply::page(&KeyPage {
@@ -178,7 +179,7 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
             &datasets,
         ),
         environment: environment_name(key.environment),
-        creator: actor_name(&visit, &call, &key.created_by).await?,
+        creator: naming.of(&key.created_by).await?,
         responsible,
         tags: key.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
         hint: key.hint.clone(),

@@ -17,8 +17,9 @@ use serde_json::{Map, Value, json};
 use super::callers::Callers;
 use super::key_head::{KeyHead, reason_words, subject};
 use super::leak::{Leak, attempts, entries};
-use super::usage_words::{action_words, actor_name};
+use super::usage_words::action_words;
 use crate::call::Call;
+use crate::naming::Naming;
 use crate::refused::Refused;
 use crate::reply;
 use crate::routes::ConsoleRoutes;
@@ -110,6 +111,7 @@ async fn download(visit: Visit, call: Call) -> Result<Response, Refused> {
 impl Report {
     async fn make(visit: &Visit, call: &Call, id: KeyId) -> Result<(Self, Leak), Refused> {
         let now = call.now();
+        let mut naming = Naming::new(call.engine(), visit.id());
         let leak = Leak::find(visit, call, id).await?;
         let key = &leak.key;
         let users = leak.users(visit, call, MAX_DAYS).await?;
@@ -139,11 +141,7 @@ impl Report {
             ),
             fact("access", "Access and permission", access_line(&key.record.access)),
             fact("created_at", "Created", exact(key.created_at)),
-            fact(
-                "created_by",
-                "Created by",
-                actor_name(visit, call, &key.created_by).await?,
-            ),
+            fact("created_by", "Created by", naming.of(&key.created_by).await?),
             fact(
                 "last_used_at",
                 "Last used",
@@ -179,7 +177,7 @@ impl Report {
         ));
         let mut timeline = Vec::new();
         for entry in entries(visit, call, id).await? {
-            timeline.push(timeline_row(visit, call, &entry).await?);
+            timeline.push(timeline_row(&mut naming, &entry).await?);
         }
         let tables = vec![
             Table {
@@ -324,9 +322,9 @@ fn caller_rows(callers: &Callers, count: impl Fn(&super::callers::Caller) -> i64
     rows.collect()
 }
 
-async fn timeline_row(visit: &Visit, call: &Call, entry: &EntryLine) -> Result<Vec<String>, Refused> {
+async fn timeline_row(naming: &mut Naming<'_>, entry: &EntryLine) -> Result<Vec<String>, Refused> {
     let who = match entry.actor.parse::<Actor>() {
-        Ok(actor) => actor_name(visit, call, &actor).await?,
+        Ok(actor) => naming.of(&actor).await?,
         Err(_) => entry.actor.clone(),
     };
     let facts = entry.read_facts();

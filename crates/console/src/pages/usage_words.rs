@@ -2,14 +2,10 @@
 //!
 //! A code that is not known here is shown as it is: what a newer version recorded must not vanish.
 
-use keyward_core::record::Actor;
 use keyward_core::refusal::Code;
 use keyward_core::usage::{Outcome, UsedFor};
 
 use super::key_summary::phrase;
-use crate::call::Call;
-use crate::refused::Refused;
-use crate::visit::Visit;
 
 /// What a request was for: `View datasets`, or the name itself.
 pub(super) fn used_for_words(name: &str) -> String {
@@ -74,33 +70,6 @@ pub(super) fn action_words(action: &str) -> String {
         other => other,
     }
     .to_owned()
-}
-
-/// Who did something, as people know them: an e-mail address, a token's name.
-///
-/// # Errors
-/// What the engine says, but not that nobody is there any more.
-pub(super) async fn actor_name(visit: &Visit, call: &Call, actor: &Actor) -> Result<String, Refused> {
-    let found = match actor {
-        Actor::LocalAdministrator => return Ok("the operator of this server".to_owned()),
-        Actor::System => return Ok("Keyward itself".to_owned()),
-        Actor::Key(id) => return Ok(format!("the secret key {id}")),
-        Actor::Person(id) => call
-            .engine()
-            .show_member(visit.id(), id)
-            .await
-            .map(|member| member.email),
-        Actor::Token(id) => call
-            .engine()
-            .show_token(visit.id(), *id)
-            .await
-            .map(|token| format!("the token {}", token.name)),
-    };
-    match found {
-        Ok(name) => Ok(name),
-        Err(keyward_engine::EngineError::NotFound(_)) => Ok(format!("somebody who left ({actor})")),
-        Err(other) => Err(other.into()),
-    }
 }
 
 /// With a capital letter at its begin.

@@ -205,7 +205,7 @@ async fn filters_and_orders_show_what_they_say() {
         "Overdue 6 days",
         "Rotate in 89 days",
         "No schedule",
-        "local administrator",
+        "the server's operator",
         ">Paused</span>",
         "aria-sort=\"descending\"",
     ] {

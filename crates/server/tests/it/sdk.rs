@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::PROGRAM;
 
-fn script(name: &str, snippet: &Snippet) -> Script {
+/// A script of `tests/sdk`, with a snippet's values in its environment.
+pub(crate) fn script(name: &str, snippet: &Snippet) -> Script {
     Script::file(format!("{}/tests/sdk/{name}", env!("CARGO_MANIFEST_DIR")))
         .environment("DATATURE_VI_API_ENDPOINT", &snippet.endpoint)
         .environment("DATATURE_VI_ORGANIZATION_ID", &snippet.organization_id)

@@ -95,7 +95,7 @@ fn row_of(key: &Key, known: &Known, now: Timestamp) -> Row {
         schedule,
         last_used: known.uses.get(&id).map(|used| last_used(used, now)),
         created: When::date(key.created_at),
-        created_by: shortened(&actor_words(name.map(|(_, name)| name))),
+        created_by: shortened(&crate::naming::words_of(name.map(|(_, name)| name))),
         access: access_text(key.record.access.scopes()),
         permission: level_name(key.record.access.permission().level()),
         is_deleted: state == ShownState::Deleted,
@@ -161,19 +161,6 @@ pub(super) fn last_used(used: &KeyUse, now: Timestamp) -> LastUsed {
     LastUsed {
         at: When::relative(used.last_used_at, now),
         from: from.unwrap_or_default(),
-    }
-}
-
-/// Who made something, in words.
-pub(super) fn actor_words(name: Option<&ActorName>) -> String {
-    match name {
-        Some(ActorName::Member(email)) => email.clone(),
-        Some(ActorName::Left(email)) => format!("left: {email}"),
-        Some(ActorName::Token(name)) => format!("token: {name}"),
-        Some(ActorName::Key) => "a secret key".to_owned(),
-        Some(ActorName::LocalAdministrator) => "local administrator".to_owned(),
-        Some(ActorName::System) => "Keyward".to_owned(),
-        Some(ActorName::Unknown) | None => "unknown".to_owned(),
     }
 }
 

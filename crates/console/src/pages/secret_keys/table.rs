@@ -14,7 +14,7 @@ use keyward_engine::describe_keys::ActorName;
 use keyward_engine::list_keys::KeyPage;
 use keyward_store::key_list_context::KeyCounts;
 
-use super::row::{Row, actor_words, rows_of, shortened};
+use super::row::{Row, rows_of, shortened};
 use super::view::{DueChoice, StateChoice, UNUSED_DAYS, View, first_direction};
 use super::{SENTENCES, TABLE};
 use crate::call::Call;
@@ -334,7 +334,7 @@ fn creator_choices(view: &View, creators: &[(Actor, ActorName)]) -> Vec<Choice> 
         .filter(|(at, (actor, _))| *at < MAX_CREATORS || is_chosen(actor));
     choices.extend(named.map(|(_, (actor, name))| Choice {
         value: actor.to_string(),
-        label: shortened(&actor_words(Some(name))),
+        label: shortened(&crate::naming::words_of(Some(name))),
         is_on: is_chosen(actor),
     }));
     // By name, as people look for themselves; "Anybody" stays first.

@@ -3,12 +3,18 @@
 //! Each test has a server, a data folder and a browser of its own.
 
 mod every_page;
+mod key_life;
+mod keyboard;
+mod people;
 
 use keyward_testkit::browser::{Browser, Scripts};
 use keyward_testkit::sample::{OWNER, PASSPHRASE};
 use keyward_testkit::server::{Installation, KeywardProcess, Snippet};
 
+use serde_json::Value;
+
 use crate::PROGRAM;
+use crate::sdk::script;
 
 /// A server, and a browser in which its Owner has signed in.
 struct Desk {
@@ -47,6 +53,20 @@ impl Desk {
         self.browser.arrives_at("/org/");
     }
 
+    /// The address that people open.
+    fn base(&self) -> String {
+        base_of(&self.snippet)
+    }
+
+    /// What the official client meets with this key: `returned`, or `failed`.
+    fn client(&self, value: &str) -> Value {
+        let snippet = Snippet {
+            secret_key: value.to_owned(),
+            ..self.snippet.clone()
+        };
+        script("connect.py", &snippet).run().json()
+    }
+
     /// The path of one of the organization's pages.
     fn path(&self, rest: &str) -> String {
         format!("/org/{}{rest}", self.snippet.organization_id)
@@ -55,4 +75,13 @@ impl Desk {
     fn keys(&self) -> String {
         self.path("/settings/secret-keys")
     }
+}
+
+fn base_of(snippet: &Snippet) -> String {
+    let port = snippet
+        .address()
+        .rsplit(':')
+        .next()
+        .expect("an address has a port");
+    format!("http://localhost:{port}")
 }
