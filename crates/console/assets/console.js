@@ -97,7 +97,7 @@
     });
     dialog.showModal();
     wire(dialog);
-    const first = dialog.querySelector("[autofocus], input:not([type=hidden]), button");
+    const first = dialog.querySelector("[autofocus]") || dialog.querySelector("input:not([type=hidden]), select, textarea") || dialog.querySelector("a, button:not([tabindex])");
     if (first) first.focus();
   };
 

@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 use keyward_core::management_right::ManagementRight;
+use keyward_core::mask::mask_keys;
 use keyward_core::record::Actor;
 use keyward_engine::context::Context;
 use keyward_engine::sessions::SessionStage;
@@ -272,11 +273,10 @@ where
         Err(refused) => {
             info.log_finished(&site, refused.status().as_u16(), Some(refused.code()), who);
             // A page that is only looked at is come back to after the sign-in; a form is not sent again by itself.
-            let back = if parts.method == Method::GET {
-                asked.as_str()
-            } else {
-                ""
-            };
+            // What looks like a key is in no answer, not even where somebody typed it into the address.
+            let holds_key = mask_keys(&asked, site.engine.prefix().as_str()) != asked;
+            let is_kept = parts.method == Method::GET && !holds_key;
+            let back = if is_kept { asked.as_str() } else { "" };
             refused.into_response(&info, back)
         }
     }

@@ -149,7 +149,7 @@ fn session_row(session: &Session, own: &Session, now: keyward_core::time::Timest
         id: session.id.to_string(),
         is_this: session.id == own.id,
         is_half: session.stage == SessionStage::NeedsSecondFactor,
-        client: known(&session.client),
+        client: browser_words(&session.client),
         address: known(&session.address),
         created: When::relative(session.created_at, now),
         last_seen: When::relative(session.last_seen_at, now),
@@ -266,4 +266,41 @@ async fn end_others(person: Person, call: Call) -> Result<Response, Refused> {
         .end_other_sessions(&call.context, &person.session)
         .await?;
     Ok(done("/account", "ended-others"))
+}
+
+/// What a browser is, as far as the beginning of its name tells that is kept of it; other clients as they call themselves.
+fn browser_words(client: &str) -> String {
+    let systems = [
+        ("Windows", "Browser on Windows"),
+        ("iPhone", "Browser on an iPhone"),
+        ("iPad", "Browser on an iPad"),
+        ("Macintosh", "Browser on a Mac"),
+        ("Android", "Browser on Android"),
+        ("CrOS", "Browser on ChromeOS"),
+        ("Linux", "Browser on Linux"),
+    ];
+    let found = systems.iter().find(|(name, _)| client.contains(name));
+    match found {
+        Some((_, words)) if client.starts_with("Mozilla/5.0 (") => (*words).to_owned(),
+        _ => known(client),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_told_by_their_system_and_others_by_their_name() {
+        for (client, words) in [
+            ("Mozilla/5.0 (X11; Linux x86_64) AppleWe", "Browser on Linux"),
+            ("Mozilla/5.0 (Linux; Android 10; K) Appl", "Browser on Android"),
+            ("Mozilla/5.0 (Macintosh; Intel Mac OS X", "Browser on a Mac"),
+            ("Mozilla/5.0 (test)", "Mozilla/5.0 (test)"),
+            ("curl/8.5.0 on Linux", "curl/8.5.0 on Linux"),
+            ("(none)", UNKNOWN),
+        ] {
+            assert_eq!(browser_words(client), words);
+        }
+    }
 }

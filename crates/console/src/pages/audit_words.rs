@@ -264,7 +264,14 @@ fn value_words(name: &str, value: &Value, names: &Names) -> Option<String> {
                 let side = |value| side(value).unwrap_or_else(|| "none".to_owned());
                 Some(format!("{} \u{2192} {}", side(before), side(after)))
             }
-            _ => Some(value.to_string()),
+            // Named parts: `email 1, webhook 0`.
+            _ => {
+                let told = fields.iter().map(|(name, value)| {
+                    let value = value_words(&format!("{name}_before"), value, names);
+                    format!("{} {}", name.replace('_', " "), value.unwrap_or_default())
+                });
+                Some(told.collect::<Vec<_>>().join(", "))
+            }
         },
     }
 }
@@ -326,6 +333,8 @@ mod tests {
         }
         for (name, value, told) in [
             ("level", json!("read_only"), "read only"),
+            ("contacts", json!({"email": 1, "webhook": 0}), "email 1, webhook 0"),
+            ("addresses", json!({"only": ["10.0.0.0/8"]}), "only 10.0.0.0/8"),
             ("rotate_every_ms", json!(7_776_000_000_i64), "90 days"),
             (
                 "expires_at_ms_after",

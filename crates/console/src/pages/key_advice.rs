@@ -215,6 +215,7 @@ fn caution(found: &KeyAdvice) -> Option<String> {
 async fn apply(visit: Visit, call: Call) -> Result<Response, Refused> {
     let id = subject(&call)?;
     let key_url = visit.url(&format!("settings/secret-keys/{id}"));
+    call.engine().show_key(visit.id(), id).await?;
     let number = |name: &str| call.form.text(name).and_then(|text| text.parse::<i64>().ok());
     let days = number("days").filter(|days| (1..=MAX_DAYS).contains(days));
     let (Some(days), Some(version)) = (days, number("version")) else {

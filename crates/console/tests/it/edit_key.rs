@@ -103,7 +103,7 @@ async fn who_was_quicker_is_named_and_nothing_typed_is_lost() {
     assert!(
         stale
             .text
-            .contains("The operator of this server changed this key just now"),
+            .contains("The server&#39;s operator changed this key just now"),
         "{}",
         stale.text
     );

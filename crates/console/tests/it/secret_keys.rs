@@ -205,7 +205,7 @@ async fn filters_and_orders_show_what_they_say() {
         "Overdue 6 days",
         "Rotate in 89 days",
         "No schedule",
-        "the server's operator",
+        "the server&#39;s operator",
         ">Paused</span>",
         "aria-sort=\"descending\"",
     ] {

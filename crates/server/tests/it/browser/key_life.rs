@@ -15,7 +15,7 @@ fn a_key_is_made_used_seen_and_removed() {
     browser.fill("dialog input[name=name]", "nightly-import");
     // What it will be able to do is told while the choices are made.
     let before = browser.text("dialog #summary");
-    browser.press_text("CI/CD");
+    browser.click("dialog input[name=environment][value=ci_cd]");
     browser.changes("dialog #summary", &before);
     browser.click("dialog input[name=scope][value=dataset]");
     browser.press_text("Generate key");
@@ -105,7 +105,7 @@ fn a_leak_is_handled_in_one_flow() {
     browser.changes_to("section[aria-labelledby=step-4]", "127.0.0.1");
     browser.press_text("Make the replacement");
     browser.fill("input[name=name]", "Quick start, second try");
-    browser.press_text("Replace");
+    browser.press_text("Generate the replacement");
     browser.shows("is ready");
     let replacement = browser.text("#key-value");
     assert_eq!(
