@@ -333,7 +333,11 @@ mod tests {
         }
         for (name, value, told) in [
             ("level", json!("read_only"), "read only"),
-            ("contacts", json!({"email": 1, "webhook": 0}), "email 1, webhook 0"),
+            (
+                "contacts",
+                json!({"email": 1, "webhook": 0}),
+                "email 1, webhook 0",
+            ),
             ("addresses", json!({"only": ["10.0.0.0/8"]}), "only 10.0.0.0/8"),
             ("rotate_every_ms", json!(7_776_000_000_i64), "90 days"),
             (
