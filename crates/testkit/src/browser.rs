@@ -252,7 +252,7 @@ impl Browser {
     /// Clicks the link or button with this text.
     pub fn press_text(&self, text: &str) {
         let xpath = format!(
-            "//*[self::a or self::button or self::summary or self::label][not(@hidden)][contains(normalize-space(.), \"{text}\")]"
+            "//*[self::a or self::button or self::summary or self::label][not(@hidden)][not(@aria-hidden)][contains(normalize-space(.), \"{text}\")]"
         );
         let found = self
             .client
