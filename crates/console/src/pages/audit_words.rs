@@ -198,7 +198,10 @@ pub(super) fn facts_of(line: &EntryLine, names: &Names) -> Vec<Fact> {
     let facts = line.read_facts();
     let told = facts.iter().filter_map(|(name, value)| {
         if let Some(personal) = name.strip_suffix(COMMITMENT) {
-            let value = line.personal.get(personal).map(|kept| cut(&kept.value));
+            let value = line.personal.get(personal).map(|kept| {
+                let told = structured_words(personal, &kept.value, names);
+                cut(told.as_deref().unwrap_or(&kept.value))
+            });
             let is_empty = value.as_deref() == Some("");
             return (!is_empty).then(|| Fact {
                 name: title_of(personal),
@@ -250,6 +253,9 @@ fn value_words(name: &str, value: &Value, names: &Names) -> Option<String> {
             let known = id.map(|_| names.words(&format!("person/{text}")));
             Some(known.unwrap_or_else(|| text.clone()))
         }
+        Value::String(text) if text.starts_with(['{', '[']) => {
+            structured_words(name, text, names).or_else(|| Some(text.clone()))
+        }
         Value::String(text) if text.contains('/') => Some(text.clone()),
         Value::String(text) => Some(text.replace('_', " ")),
         Value::Array(items) if items.is_empty() => is_side.then(|| "none".to_owned()),
@@ -274,6 +280,12 @@ fn value_words(name: &str, value: &Value, names: &Names) -> Option<String> {
             }
         },
     }
+}
+
+/// A list or an object that was kept as a text.
+fn structured_words(name: &str, text: &str, names: &Names) -> Option<String> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    matches!(value, Value::Array(_) | Value::Object(_)).then(|| value_words(name, &value, names))?
 }
 
 fn number_words(name: &str, number: i64) -> String {
@@ -339,6 +351,7 @@ mod tests {
                 "email 1, webhook 0",
             ),
             ("addresses", json!({"only": ["10.0.0.0/8"]}), "only 10.0.0.0/8"),
+            ("addresses", json!("{\"only\":[\"10.0.0.0/8\"]}"), "only 10.0.0.0/8"),
             ("rotate_every_ms", json!(7_776_000_000_i64), "90 days"),
             (
                 "expires_at_ms_after",
