@@ -28,6 +28,10 @@ pub struct Sample {
     pub keys: Vec<(&'static str, String)>,
     /// The path of a link that sets the Owner's passphrase.
     pub link: String,
+    /// The id of a management token.
+    pub token: String,
+    /// The id of a member who is not the Owner.
+    pub person: String,
     /// The path of an invitation that is open.
     pub invitation: String,
 }
@@ -155,7 +159,7 @@ impl Sample {
             "--add-contact",
             contact,
         ]);
-        keyward.cli_json(&[
+        let token = keyward.cli_json(&[
             "tokens",
             "create",
             "--name",
@@ -175,6 +179,15 @@ impl Sample {
             "member",
         ]);
         let linked = keyward.cli_json(&["people", "link", OWNER]);
+        let members = keyward.cli_json(&["members", "list"]);
+        let members = members
+            .get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let ana = members
+            .iter()
+            .find(|member| member.to_string().contains("ana.ruiz@example.com"));
         let sample = Self {
             keys: vec![
                 ("production-deployment", deployment.0),
@@ -185,6 +198,8 @@ impl Sample {
                 ("old-ci", paused.0),
                 ("laptop-of-sam", leaked.0),
             ],
+            token: text(&token, "id"),
+            person: text(ana.expect("ana.ruiz@example.com is a member"), "person_id"),
             link: format!("/sign-in/link/{}", last_segment(&linked)),
             invitation: format!("/invitations/{}", last_segment(&invited)),
             keyward,
@@ -248,6 +263,21 @@ impl Sample {
             rest("members", "/settings/members"),
             rest("general", "/settings/general"),
             rest("security", "/settings/security"),
+            rest("audit-verify", "/audit/verify"),
+            rest("audit-export", "/audit/export"),
+            rest("audit-erase", "/audit/erase"),
+            rest("invite", "/settings/members/invite"),
+            rest("role", &format!("/settings/members/{}/role", self.person)),
+            rest(
+                "remove-member",
+                &format!("/settings/members/{}/remove", self.person),
+            ),
+            rest("leave", "/settings/general/leave"),
+            rest("delete-organization", "/settings/general/delete"),
+            rest("deliveries", "/settings/security/deliveries"),
+            rest("stop", "/settings/security/stop"),
+            rest("lock", "/settings/security/lock"),
+            rest("remove-token", &format!("/settings/tokens/{}/remove", self.token)),
             rest("tokens", "/settings/tokens"),
             rest("new-token", "/settings/tokens/new"),
             rest("help", "/settings/help"),

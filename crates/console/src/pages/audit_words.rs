@@ -351,7 +351,11 @@ mod tests {
                 "email 1, webhook 0",
             ),
             ("addresses", json!({"only": ["10.0.0.0/8"]}), "only 10.0.0.0/8"),
-            ("addresses", json!("{\"only\":[\"10.0.0.0/8\"]}"), "only 10.0.0.0/8"),
+            (
+                "addresses",
+                json!("{\"only\":[\"10.0.0.0/8\"]}"),
+                "only 10.0.0.0/8",
+            ),
             ("rotate_every_ms", json!(7_776_000_000_i64), "90 days"),
             (
                 "expires_at_ms_after",

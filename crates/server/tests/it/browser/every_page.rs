@@ -5,6 +5,21 @@ use std::path::Path;
 use keyward_testkit::browser::{Browser, Scheme, Scripts};
 use keyward_testkit::sample::{PASSPHRASE, Page, Sample};
 
+/// Parts of pages, files, and addresses that only lead elsewhere: no page to look at.
+const NO_PAGES: [&str; 11] = [
+    "/",
+    "/sign-in/code",
+    "/org/{organization}/activity/export",
+    "/org/{organization}/settings/secret-keys/export",
+    "/org/{organization}/settings/secret-keys/new/summary",
+    "/org/{organization}/settings/secret-keys/{key}/edit/summary",
+    "/org/{organization}/settings/secret-keys/{key}/replace/summary",
+    "/org/{organization}/settings/secret-keys/{key}/first-use",
+    "/org/{organization}/settings/secret-keys/{key}/activity/export",
+    "/org/{organization}/settings/secret-keys/{key}/compromised/attempts",
+    "/org/{organization}/settings/secret-keys/{key}/report/download",
+];
+
 use crate::PROGRAM;
 
 /// Nobody is kept out by how a page is made, nothing sticks out at 360 pixels, nothing is loaded from elsewhere, nothing weighs
@@ -20,12 +35,28 @@ fn every_page_is_for_everybody_and_fits() {
     browser.click("main form button");
     browser.arrives_at("/org/");
     look_at(&browser, &sample.pages(), &mut wrong);
+    let visited: Vec<Page> = sample.open_pages().into_iter().chain(sample.pages()).collect();
+    for row in keyward_console::route_table() {
+        let is_page = row.method.as_str() == "GET" && !NO_PAGES.contains(&row.path);
+        if is_page && !visited.iter().any(|page| fits(row.path, &page.path)) {
+            wrong.push(format!("{}: no page of the sample is there", row.path));
+        }
+    }
     assert!(
         wrong.is_empty(),
         "{} problems:\n{}",
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// Whether a path is one of a route's.
+fn fits(route: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let (route, path): (Vec<_>, Vec<_>) = (route.split('/').collect(), path.split('/').collect());
+    let is_same =
+        |(route, path): (&&str, &&str)| route == path || (route.starts_with('{') && !path.is_empty());
+    route.len() == path.len() && route.iter().zip(&path).all(is_same)
 }
 
 fn look_at(browser: &Browser, pages: &[Page], wrong: &mut Vec<String>) {

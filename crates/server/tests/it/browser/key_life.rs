@@ -2,7 +2,7 @@
 
 use keyward_testkit::browser::Scripts;
 
-use super::Desk;
+use super::{Desk, is_for_everybody};
 
 /// Made, used by the official client, seen, removed, refused: with scripts, in a wide window.
 #[test]
@@ -20,6 +20,7 @@ fn a_key_is_made_used_seen_and_removed() {
     browser.click("dialog input[name=scope][value=dataset]");
     browser.press_text("Generate key");
     browser.shows("nightly-import is ready");
+    is_for_everybody(browser);
     let value = browser.text("#key-value");
     assert!(value.starts_with("dtvi_") && value.len() == 103, "{value}");
     browser.shows("Waiting for its first use");
@@ -84,6 +85,31 @@ fn a_key_is_made_and_removed_without_scripts_in_a_narrow_window() {
     browser.press_text("Revoke this key");
     browser.shows("because its value was compromised");
     assert_eq!(desk.client(&value)["failed"]["status_code"], 401);
+}
+
+/// Several are chosen, what would stop working is shown, and exactly that ends.
+#[test]
+fn keys_that_nobody_needs_are_removed_in_one_step_after_a_preview() {
+    let desk = Desk::new(Scripts::On);
+    let browser = &desk.browser;
+    for name in ["left-over-1", "left-over-2"] {
+        desk.keyward.cli_json(&["keys", "create", "--name", name]);
+    }
+    let value = desk.snippet.secret_key.clone();
+    assert_eq!(desk.client(&value)["returned"], desk.snippet.organization_id);
+    browser.go(&format!("{}?text=left-over", desk.keys()));
+    browser.click("[data-pick-all]");
+    browser.press_text("Remove selected");
+    browser.shows("Remove 2 keys?");
+    browser.shows("None of them was used");
+    is_for_everybody(browser);
+    browser.choose("#reason", "unused");
+    browser.click("main form button.danger");
+    browser.shows("removed");
+    is_for_everybody(browser);
+    browser.go(&desk.keys());
+    assert_eq!(browser.count("tbody tr"), 1, "{}", browser.shown());
+    assert_eq!(desk.client(&value)["returned"], desk.snippet.organization_id);
 }
 
 /// A leak from the revoking to the printed report; in the dark.

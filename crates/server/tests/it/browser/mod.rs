@@ -16,6 +16,11 @@ use serde_json::Value;
 use crate::PROGRAM;
 use crate::sdk::script;
 
+/// Nobody is kept out by how the open page is made.
+fn is_for_everybody(browser: &Browser) {
+    assert_eq!(browser.axe(), Vec::<String>::new(), "at {}", browser.url());
+}
+
 /// A server, and a browser in which its Owner has signed in.
 struct Desk {
     keyward: KeywardProcess,

@@ -7,7 +7,7 @@ use keyward_testkit::browser::{Browser, Scripts};
 use keyward_testkit::sample::{OWNER, PASSPHRASE};
 use keyward_testkit::wire;
 
-use super::Desk;
+use super::{Desk, is_for_everybody};
 
 const STEP_MS: i64 = 30_000;
 
@@ -36,16 +36,19 @@ fn a_second_factor_is_set_up_and_asked_for_and_a_recovery_code_takes_its_place()
     browser.press_text("Set up second factor");
     let seed = Secret::<TotpSeedKind>::new(browser.text("#seed").replace(' ', ""));
     let seed = TotpSeed::from_base32(&seed).expect("the shown key is one");
+    is_for_everybody(browser);
     let begun = now();
     browser.fill("#code", &seed.code_at(begun));
     browser.press_text("Turn on");
     let codes = browser.text("#codes");
+    is_for_everybody(browser);
     let recovery = codes.lines().next().expect("there are codes").trim().to_owned();
     browser.press_text("I have kept them");
     browser.press_text("Sign out");
     browser.arrives_at("/sign-in");
     sign_in(browser, OWNER);
     browser.arrives_at("/sign-in/code");
+    is_for_everybody(browser);
     // Not in yet.
     browser.go(&desk.keys());
     browser.arrives_at("/sign-in");
@@ -83,6 +86,7 @@ fn somebody_is_invited_joins_becomes_admin_and_is_removed() {
     owner.click("dialog input[name=role][value=member]");
     owner.press_text("Make the link");
     let link = owner.text("#invitation-link");
+    is_for_everybody(owner);
     let secret = link.rsplit('/').next().expect("a link has a secret");
     let ana = Browser::open(&desk.base(), Scripts::Off);
     ana.go(&format!("/invitations/{secret}"));
@@ -127,6 +131,7 @@ fn a_token_made_in_the_browser_manages_until_it_is_removed_there() {
     browser.click("input[name=right][value='keys:read']");
     browser.click("dialog .actions .button.main");
     let value = browser.text("#token-value");
+    is_for_everybody(browser);
     let keys = format!("/v1/organizations/{}/keys", desk.snippet.organization_id);
     let ask = || {
         let header = format!("Authorization: Bearer {value}");
@@ -153,6 +158,7 @@ fn the_trail_is_filtered_verified_and_exported() {
     browser.go(&format!("{audit}/verify"));
     browser.press_text("Verify now");
     browser.shows("The trail fits together");
+    is_for_everybody(browser);
     browser.go(&format!("{audit}/export"));
     // The file goes through the same session as the page, and to the program that checks it offline.
     let script = "const form = document.querySelector('main form'); const body = new URLSearchParams(new FormData(form)); \
