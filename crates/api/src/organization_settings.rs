@@ -69,7 +69,7 @@ impl EditOrganization {
     }
 }
 
-fn read_bool(fields: &mut Fields, name: &str) -> Option<bool> {
+pub(crate) fn read_bool(fields: &mut Fields, name: &str) -> Option<bool> {
     let value = fields.take(name)?;
     let read = value
         .as_bool()

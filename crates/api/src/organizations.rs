@@ -11,6 +11,7 @@ use crate::deliveries::SigningSecretView;
 use crate::fields::Fields;
 use crate::members::MemberView;
 use crate::organization_settings::SettingsView;
+use crate::organization_settings::read_bool;
 use crate::schema::OrganizationStateName;
 
 /// A request for an organization, read and checked field by field.
@@ -22,10 +23,12 @@ pub struct NewOrganization {
     pub id: Option<OrganizationId>,
     /// The Owner's e-mail address.
     pub owner_email: String,
+    /// Whether whoever asks made sure who signs in with that address.
+    pub is_owner_known: bool,
 }
 
 impl NewOrganization {
-    /// Reads `name`, `id` (drawn if absent) and `owner_email`.
+    /// Reads `name`, `id` (drawn if absent), `owner_email` and `owner_is_known` (no if absent).
     ///
     /// # Errors
     /// Every problem of the request.
@@ -39,10 +42,12 @@ impl NewOrganization {
         if let Some(email) = &owner_email {
             fields.keep("owner_email", email.parse::<EmailAddress>());
         }
+        let is_owner_known = read_bool(&mut fields, "owner_is_known").unwrap_or(false);
         fields.finish_strictly(Self {
             name: name.unwrap_or_default(),
             id,
             owner_email: owner_email.unwrap_or_default(),
+            is_owner_known,
         })
     }
 }
@@ -61,6 +66,8 @@ pub struct NewOrganizationBody {
     /// The Owner's e-mail address.
     #[schema(max_length = 254)]
     pub owner_email: String,
+    /// Needed where somebody signs in with that address already: that you made sure who they are. No if absent.
+    pub owner_is_known: Option<bool>,
 }
 
 /// An organization.

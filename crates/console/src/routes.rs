@@ -5,6 +5,7 @@
 //! its body and the proof that it is this session's, then the handler. What it answers is logged here; a panic becomes an answer.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +21,7 @@ use keyward_core::record::Actor;
 use keyward_engine::context::Context;
 use keyward_engine::sessions::SessionStage;
 use keyward_http::request::{RequestInfo, Who, peer_of};
+use keyward_http::routes::{room_for_body, room_for_stranger};
 use keyward_http::site::SharedSite;
 use keyward_http::{body, credentials};
 
@@ -302,7 +304,9 @@ async fn arrive(
     // The form before the session: a form that comes slowly must not be judged by a session that ended meanwhile.
     let is_form = parts.method == Method::POST;
     let form = if is_form {
-        read_form(site, parts, sent).await?
+        // Asked first as well, so that strangers who send slowly hold up none but strangers.
+        let is_known = matches!(find_visitor(site, parts).await?, Visitor::Person(_));
+        read_form(site, parts, sent, is_known.then_some(Signed)).await?
     } else {
         Values::default()
     };
@@ -344,7 +348,20 @@ async fn arrive(
     })
 }
 
-async fn read_form(site: &SharedSite, parts: &Parts, sent: Body) -> Result<Values, Refused> {
+/// That a form comes from a browser somebody signed in with.
+struct Signed;
+
+/// The largest form of a stranger, and for how long it is waited for.
+const STRANGERS_FORM: (usize, Duration) = (16 << 10, Duration::from_secs(5));
+/// For how long a form of somebody who signed in is waited for.
+const FORM_PATIENCE: Duration = Duration::from_secs(30);
+
+async fn read_form(
+    site: &SharedSite,
+    parts: &Parts,
+    sent: Body,
+    signed: Option<Signed>,
+) -> Result<Values, Refused> {
     // What other sites begin is refused before it is read, where the browser says so.
     let began = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if began.is_some_and(|began| began != b"same-origin" && began != b"none") {
@@ -357,10 +374,12 @@ async fn read_form(site: &SharedSite, parts: &Parts, sent: Body) -> Result<Value
     if !is_ours {
         return Err(Refused::ForeignForm);
     }
-    let _room = keyward_http::routes::room_for_body(site)
-        .await
-        .map_err(|_| Refused::Unavailable("too many forms are being read".to_owned()))?;
-    let read = body::read(sent, MAX_FORM_BYTES).await;
+    let (room, (most, patience)) = match signed {
+        Some(Signed) => (room_for_body(site).await, (MAX_FORM_BYTES, FORM_PATIENCE)),
+        None => (room_for_stranger(site).await, STRANGERS_FORM),
+    };
+    let _room = room.map_err(|_| Refused::Unavailable("too many forms are being read".to_owned()))?;
+    let read = body::read_within(sent, most, patience).await;
     let bytes = read.map_err(|problem| match problem.status() {
         413 => Refused::TooLarge,
         _ => Refused::Conflict("the form did not arrive whole".to_owned()),

@@ -28,6 +28,18 @@ pub struct OrganizationDraft {
     pub id: Option<OrganizationId>,
     /// The Owner's e-mail address.
     pub owner_email: String,
+    /// What whoever asks knows of the Owner.
+    pub owner: OwnerClaim,
+}
+
+/// What is known of whoever is to be the Owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerClaim {
+    /// Nothing but the address. Somebody who signs in with it already is refused: an Owner of another organization may have let
+    /// them in by an invitation, and whether the address is theirs was never proven.
+    AddressOnly,
+    /// Whoever asks made sure who signs in with this address.
+    Known,
 }
 
 impl Engine {
@@ -80,6 +92,15 @@ impl Engine {
             )));
         }
         let owner = tx.person_with_email(&owner_email, &person_id, now).await?;
+        if draft.owner == OwnerClaim::AddressOnly {
+            tx.lock_person(&owner).await?;
+            if tx.find_passphrase(&owner).await?.is_some() {
+                return Err(EngineError::Conflict(format!(
+                    "somebody signs in as `{owner_email}` already, let in by an invitation of another organization perhaps; make sure \
+                     who that is and say `owner_is_known`, or let them begin anew first"
+                )));
+            }
+        }
         tx.insert_member(&id, &owner, Role::Owner, now).await?;
         let event = Event {
             actor: context.actor.to_string(),

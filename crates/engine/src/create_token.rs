@@ -264,10 +264,25 @@ async fn confirm_maker(
     made: &Token,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let Actor::Token(maker) = context.actor else {
-        return Ok(());
+    let organization = &made.record.organization_id;
+    let maker = match &context.actor {
+        Actor::Token(maker) => *maker,
+        Actor::Person(person) => {
+            let role = tx.lock_member(organization, person).await?;
+            let held = role.map_or(RightSet::NONE, RightSet::of_role);
+            let is_held =
+                held.contains(ManagementRight::TokensWrite) && made.record.rights.without(held).is_empty();
+            return if is_held {
+                Ok(())
+            } else {
+                Err(EngineError::Conflict(
+                    "your role changed meanwhile; nothing was made".to_owned(),
+                ))
+            };
+        }
+        Actor::LocalAdministrator | Actor::System | Actor::Key(_) => return Ok(()),
     };
-    let found = tx.lock_token(&made.record.organization_id, maker).await?;
+    let found = tx.lock_token(organization, maker).await?;
     let is_held = found.is_some_and(|maker| {
         let record = maker.token.record;
         record.state == TokenState::Active

@@ -85,10 +85,12 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(organization).await?;
         let found = found.ok_or(EngineError::NotFound("organization"))?;
-        require_change(
-            acting_role(&mut tx, organization, &context.actor).await?,
-            invitation.role,
-        )?;
+        let acting = acting_role(&mut tx, organization, &context.actor).await?;
+        require_change(acting, invitation.role)?;
+        // What is replaced is taken back: whoever may not do that may not do it by this way either.
+        for role in tx.open_invitation_roles(organization, &invitation.email).await? {
+            require_change(acting, role)?;
+        }
         if found.deletion.is_some() {
             return Err(EngineError::Conflict(
                 "the organization is deleted; restore it before you invite somebody".to_owned(),
@@ -160,9 +162,11 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(organization).await?;
         found.ok_or(EngineError::NotFound("organization"))?;
-        require_manager(acting_role(&mut tx, organization, &context.actor).await?)?;
+        let acting = acting_role(&mut tx, organization, &context.actor).await?;
+        require_manager(acting)?;
         let found = tx.find_invitation(organization, id).await?;
         let invitation = found.ok_or(EngineError::NotFound("invitation"))?;
+        require_change(acting, invitation.role)?;
         match invitation.ended {
             Some((InvitationEnd::Accepted, _)) => {
                 return Err(EngineError::Conflict(

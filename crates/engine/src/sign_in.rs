@@ -123,6 +123,10 @@ impl Engine {
             self.note_refused_person(&id, "wrong_passphrase", arrival);
             return Err(SignInRefused::Wrong);
         };
+        if let Err(too_many) = throttle.begin_session_of(&id, self.now()) {
+            attempt.was_not_made();
+            return Err(too_many.into());
+        }
         let phcs = (phc.as_str(), compared.upgraded.as_deref());
         let begun = self.begin_by_passphrase((&id, &email), phcs, (arrival, client));
         match begun.await {

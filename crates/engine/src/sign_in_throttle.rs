@@ -1,12 +1,13 @@
 //! How many wrong passphrases and codes are let pass, and from where.
 //!
 //! Counted in memory, by the engine's clock, and only what was wrong. An attempt counts as wrong from its beginning until it is known to
-//! be right, so that a hundred at once are not all "the first". Nothing is counted by e-mail address or person alone: whoever guesses
-//! from one network locks nobody out of another. What is counted:
+//! be right, so that a hundred at once are not all "the first". Of passphrases nothing is counted by e-mail address or person alone: whoever
+//! guesses from one network locks nobody out of another. What is counted:
 //!
 //! - by network: so many at once, and one more a minute;
 //! - by network and e-mail address: a few, then with growing waits;
-//! - wrong codes, by network and person, which only somebody who knows the passphrase gets to.
+//! - wrong codes, by network and person, and by person over all networks, which only somebody who knows the passphrase gets to;
+//! - right passphrases, by person: sessions in a row cost hashes and entries of the trail, and only their holder can begin them.
 //!
 //! The maps are bounded: what lies back longest goes first.
 
@@ -37,6 +38,10 @@ const PAIR_FORGOTTEN_MS: i64 = DAY_MS;
 /// Most wrong codes for a person from one network at once, and how long until one is forgotten: so many an hour.
 const CODES_AT_ONCE: i64 = 10;
 const CODE_FADES_MS: i64 = HOUR_MS / CODES_AT_ONCE;
+/// Most wrong codes for a person from everywhere: so many at once, and one more after so long.
+const CODES_OF_PERSON: (i64, i64) = (30, HOUR_MS / 4);
+/// Most sessions that a person begins with a passphrase at once, and how long until there is one more.
+const SESSIONS_OF_PERSON: (i64, i64) = (30, MINUTE_MS);
 /// Most networks, pairs and persons that are remembered, each.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -54,6 +59,8 @@ struct Counts {
     networks: HashMap<Network, Bucket>,
     pairs: HashMap<(Network, Who), Pair>,
     codes: HashMap<(Network, PersonId), Bucket>,
+    codes_of: HashMap<PersonId, Bucket>,
+    sessions_of: HashMap<PersonId, Bucket>,
 }
 
 /// Wrong attempts that fade at a steady rate: the moment at which all of them are forgotten.
@@ -157,13 +164,29 @@ impl SignInThrottle {
         let key = (network, person.clone());
         let found = counts.codes.get(&key).copied();
         let bucket = Bucket::add(found, (CODES_AT_ONCE, CODE_FADES_MS), now)?;
+        let all = counts.codes_of.get(person).copied();
+        let all = Bucket::add(all, CODES_OF_PERSON, now)?;
         counts.add_to_networks(network, now)?;
+        put(&mut counts.codes_of, person.clone(), all, |bucket| {
+            bucket.empty_at
+        });
         put(&mut counts.codes, key, bucket, |bucket| bucket.empty_at);
         Ok(Attempt {
             throttle: self,
             network,
             counted: Counted::Code(person.clone()),
         })
+    }
+
+    /// Counts a session that somebody begins whose passphrase was right.
+    pub(crate) fn begin_session_of(&self, person: &PersonId, now: Timestamp) -> Result<(), TooMany> {
+        let mut counts = self.locked();
+        let found = counts.sessions_of.get(person).copied();
+        let bucket = Bucket::add(found, SESSIONS_OF_PERSON, now)?;
+        put(&mut counts.sessions_of, person.clone(), bucket, |bucket| {
+            bucket.empty_at
+        });
+        Ok(())
     }
 
     fn locked(&self) -> MutexGuard<'_, Counts> {
@@ -222,6 +245,9 @@ impl Counts {
     }
 
     fn take_code(&mut self, network: Network, person: PersonId) {
+        if let Some(bucket) = self.codes_of.get_mut(&person) {
+            bucket.empty_at = bucket.empty_at.plus_ms(-CODES_OF_PERSON.1);
+        }
         if let Some(bucket) = self.codes.get_mut(&(network, person)) {
             bucket.empty_at = bucket.empty_at.plus_ms(-CODE_FADES_MS);
         }
@@ -349,6 +375,34 @@ mod tests {
         assert_eq!(passed("192.0.2.1", NOON), 10);
         assert_eq!(passed("192.0.2.2", NOON), 10);
         assert_eq!(passed("192.0.2.1", NOON.plus_ms(HOUR_MS / 2)), 5);
+    }
+
+    #[test]
+    fn codes_and_sessions_of_a_person_have_an_end_over_all_networks() {
+        let throttle = SignInThrottle::default();
+        let person: PersonId = "ada".parse().unwrap();
+        let code = |number: usize, now| throttle.begin_code(from(&format!("192.0.2.{number}")), &person, now);
+        assert_eq!(
+            (1..200).take_while(|number| code(*number, NOON).is_ok()).count(),
+            30
+        );
+        let later = NOON.plus_ms(HOUR_MS);
+        assert_eq!(
+            (1..200).take_while(|number| code(*number, later).is_ok()).count(),
+            4
+        );
+        // What was right is not counted.
+        let much_later = NOON.plus_ms(DAY_MS);
+        for number in 0..100 {
+            code(number % 200, much_later).ok().unwrap().was_right();
+        }
+        let sessions = |now| {
+            (0..100)
+                .take_while(|_| throttle.begin_session_of(&person, now).is_ok())
+                .count()
+        };
+        assert_eq!(sessions(NOON), 30);
+        assert_eq!(sessions(NOON.plus_ms(3 * MINUTE_MS)), 3);
     }
 
     #[test]

@@ -21,7 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// `body_too_large`, or `malformed_body` where the client stopped sending.
 pub async fn read(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
-    let reading = tokio::time::timeout(PATIENCE, read_up_to(body, most));
+    read_within(body, most, PATIENCE).await
+}
+
+/// As [`read`], of somebody for whom less is waited.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_within(body: Body, most: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
+    let reading = tokio::time::timeout(patience, read_up_to(body, most));
     reading
         .await
         .unwrap_or_else(|_| Err(Problem::unreadable_body("the body did not come in time")))

@@ -166,11 +166,13 @@ const LINKS: [&str; 2] = ["/sign-in/link/", "/invitations/"];
 
 /// A path without the secret of a link, whatever it looks like: also a part of one must not be kept.
 fn without_link_secret(path: &str) -> Cow<'_, str> {
+    // Wherever it stands, and after however many slashes: a proxy may put a path of its own before ours.
     let cut = LINKS.iter().find_map(|link| {
-        let rest = path.strip_prefix(link)?;
+        let (before, rest) = path.split_once(link)?;
+        let rest = rest.trim_start_matches('/');
         let end = rest.find('/').unwrap_or(rest.len());
         let after = rest.get(end..).unwrap_or_default();
-        (end > 0).then(|| Cow::Owned(format!("{link}...{after}")))
+        (end > 0).then(|| Cow::Owned(format!("{before}{link}...{after}")))
     });
     cut.unwrap_or(Cow::Borrowed(path))
 }

@@ -109,6 +109,16 @@ pub async fn room_for_body(site: &Site) -> Result<OwnedSemaphorePermit, Problem>
     room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
 }
 
+/// As [`room_for_body`], for somebody of whom nobody knows who they are: a room of its own.
+///
+/// # Errors
+/// `busy` where none gets free in time.
+pub async fn room_for_stranger(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
+    let room = Arc::clone(&site.strangers_bodies).acquire_owned();
+    let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
+    room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
+}
+
 /// A router that is being filled.
 pub struct Routes {
     router: Router<SharedSite>,

@@ -19,12 +19,16 @@ pub struct Site {
     pub trusted_proxies: Vec<IpNet>,
     /// Room for requests that carry a body; one holds its place until it is answered.
     pub(crate) bodies: Arc<Semaphore>,
+    /// Room for those of whom nobody knows who they are, so that they take none from the others.
+    pub(crate) strangers_bodies: Arc<Semaphore>,
     /// The second of the last line about a stranger, and how many there were in it.
     strangers: Mutex<(i64, u32)>,
 }
 
 /// Lines about strangers in one second of the log.
 const STRANGERS_PER_SECOND: u32 = 20;
+/// Requests of strangers with a body at a time.
+const MAX_STRANGERS_BODIES: usize = 64;
 /// Requests with a body at a time.
 const MAX_BODIES: usize = 256;
 
@@ -39,6 +43,7 @@ impl Site {
             public_url,
             trusted_proxies,
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
+            strangers_bodies: Arc::new(Semaphore::new(MAX_STRANGERS_BODIES)),
             strangers: Mutex::new((0, 0)),
         }
     }

@@ -101,6 +101,7 @@ async fn begin(engine: &Engine) -> Result<Begun> {
                 name: "My organization".to_owned(),
                 id: None,
                 owner_email: "owner@localhost".to_owned(),
+                owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
             };
             engine
                 .create_organization(context.clone(), draft)

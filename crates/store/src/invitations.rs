@@ -20,6 +20,8 @@ const END: &str = "UPDATE invitation SET end_reason = $3, ended_at = $4 \
     WHERE organization_id = $1 AND id = $2 AND end_reason IS NULL";
 const REPLACE: &str = "UPDATE invitation SET end_reason = 'replaced', ended_at = $3 \
     WHERE organization_id = $1 AND email = $2 AND end_reason IS NULL";
+const OPEN_ROLES: &str =
+    "SELECT role FROM invitation WHERE organization_id = $1 AND email = $2 AND end_reason IS NULL";
 const REVOKE_OF: &str = "UPDATE invitation SET end_reason = 'revoked', ended_at = $4 \
     WHERE organization_id = $1 AND invited_by = $2 AND role = $3 AND end_reason IS NULL";
 const COUNT_OPEN: &str = "SELECT COUNT(*) FROM invitation \
@@ -233,6 +235,23 @@ impl Tx {
         Ok(in_tx!(self, on => sqlx::query(REPLACE)
             .bind(organization.as_str()).bind(email.as_str()).bind(now.as_unix_ms()).execute(on).await
             .map(|done| done.rows_affected()))?)
+    }
+
+    /// The roles of the invitations of an address that nobody accepted, took back or replaced yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_invitation_roles(
+        &mut self,
+        organization: &OrganizationId,
+        email: &EmailAddress,
+    ) -> Result<Vec<Role>, StoreError> {
+        let roles = in_tx!(self, on => sqlx::query_scalar::<_, String>(OPEN_ROLES)
+            .bind(organization.as_str()).bind(email.as_str()).fetch_all(on).await)?;
+        let read = roles
+            .iter()
+            .map(|role| Role::from_name(role).ok_or(StoreError::Unreadable { what: "invitation" }));
+        read.collect()
     }
 
     /// Takes back the invitations into a role that somebody made; how many.

@@ -247,6 +247,7 @@ impl TestEngine {
             name: format!("The organization {id}"),
             id: Some(id.parse().expect("the test's id is one")),
             owner_email: "owner@example.com".to_owned(),
+            owner: keyward_engine::create_organization::OwnerClaim::Known,
         };
         self.engine
             .create_organization(context(), draft)

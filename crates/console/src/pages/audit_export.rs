@@ -7,8 +7,9 @@ use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::stream::try_unfold;
+use keyward_core::ids::OrganizationId;
 use keyward_core::management_right::ManagementRight;
-use keyward_engine::EngineError;
+use keyward_engine::Engine;
 use keyward_engine::export_audit::AuditExport;
 
 use crate::call::Call;
@@ -16,7 +17,7 @@ use crate::refused::Refused;
 use crate::reply;
 use crate::routes::ConsoleRoutes;
 use crate::shell::{Section, Shell};
-use crate::visit::Visit;
+use crate::visit::{Person, Visit};
 use crate::words::{When, day_text};
 
 #[derive(Template)]
@@ -71,16 +72,43 @@ async fn export(visit: Visit, call: Call) -> Result<Response, Refused> {
         .engine()
         .export_audit(call.context.clone(), visit.id().as_str(), 1)
         .await?;
-    let lines = Body::from_stream(try_unfold(export, next_lines));
-    Ok(reply::file("application/jsonl", &file_name(&visit, &call), lines))
+    let name = file_name(&visit, &call);
+    let sending = Sending {
+        export,
+        engine: call.engine().clone(),
+        person: visit.person.clone(),
+        organization: visit.id().clone(),
+    };
+    let lines = Body::from_stream(try_unfold(sending, next_lines));
+    Ok(reply::file("application/jsonl", &name, lines))
 }
 
-async fn next_lines(mut export: AuditExport) -> Result<Option<(String, AuditExport)>, EngineError> {
-    match export.next_lines().await {
-        Ok(lines) => Ok(lines.map(|lines| (lines, export))),
-        Err(error) => {
-            tracing::error!(%error, "an export of the audit trail was broken off");
-            Err(error)
+/// An export on its way, and to whom.
+struct Sending {
+    export: AuditExport,
+    engine: Engine,
+    person: Person,
+    organization: OrganizationId,
+}
+
+async fn next_lines(mut sending: Sending) -> Result<Option<(String, Sending)>, std::io::Error> {
+    let part = async {
+        // Asked again for every part: whoever reads slowly gets nothing after they signed out or were removed.
+        let session = sending.engine.find_session(sending.person.token()).await?;
+        session.ok_or(Refused::SignIn)?;
+        let person = sending.person.clone();
+        let right = ManagementRight::AuditRead;
+        Visit::check(&sending.engine, person, sending.organization.as_str(), right).await?;
+        Ok::<_, Refused>(sending.export.next_lines().await?)
+    };
+    match part.await {
+        Ok(lines) => Ok(lines.map(|lines| (lines, sending))),
+        Err(refused) => {
+            tracing::warn!(
+                outcome = refused.code(),
+                "an export of the audit trail was cut off"
+            );
+            Err(std::io::Error::other("the export can't be finished"))
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use ipnet::IpNet;
 use keyward_core::access::Permission;
-use keyward_core::condition::{AddressRule, Conditions, RateLimit};
+use keyward_core::condition::{AddressRule, Conditions, MAX_NETWORKS, RateLimit};
 use keyward_core::edit_key::{KeyEdit, Pickers};
 use keyward_core::environment::Environment;
 use keyward_core::field::{FieldProblem, FieldProblems};
@@ -14,7 +14,7 @@ use keyward_core::new_key::{CreationPolicy, KeyDraft};
 use keyward_core::record::Key;
 use keyward_core::rotation::ScheduleChoice;
 use keyward_core::scope::{Scope, ScopeSet};
-use keyward_core::tag::Tag;
+use keyward_core::tag::{MAX_TAGS, Tag};
 use keyward_core::time::{DAY_MS, Timestamp, parse_duration_ms, write_duration_ms};
 
 use super::key_rules::{RuleRow, entries};
@@ -233,7 +233,7 @@ impl KeyForm {
             (Pickers::Hidden, None) => unpicked(self.environment),
         };
         let mut tags = Vec::new();
-        for entry in entries(&self.tags) {
+        for entry in entries(&self.tags).take(MAX_TAGS + 1) {
             match entry.parse::<Tag>() {
                 Ok(tag) => tags.push(tag),
                 Err(problem) => problems.add("tags", format!("`{}`: {problem}", shortened(entry))),
@@ -297,7 +297,7 @@ impl KeyForm {
         let is_left_open = self.expires.is_empty() && (was.is_none() || had_end.is_some());
         let latest = reading.policy.max_lifetime_ms.map(|ms| reading.begin.plus_ms(ms));
         let mut networks = Vec::new();
-        for entry in entries(&self.addresses) {
+        for entry in entries(&self.addresses).take(MAX_NETWORKS + 1) {
             let read = entry.parse::<IpNet>();
             match read.or_else(|_| entry.parse::<std::net::IpAddr>().map(IpNet::from)) {
                 Ok(network) => networks.push(network),

@@ -109,6 +109,7 @@ async fn who_is_known_without_a_passphrase_asks_an_operator() {
         name: "Third".to_owned(),
         id: Some("org-3".parse().unwrap()),
         owner_email: "third@example.com".to_owned(),
+        owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
     };
     engine.create_organization(context(), draft).await.unwrap();
     let invitation = invite(&console, "org-3", OWNER, Role::Admin).await;

@@ -82,6 +82,7 @@ async fn a_bad_draft_is_refused_with_every_problem(kind: Kind) {
         name: "x".to_owned(),
         id: Some("org-1".parse().unwrap()),
         owner_email: "a@example.com".to_owned(),
+        owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
     };
     assert!(matches!(
         test.engine.create_organization(context(), again).await,
@@ -91,6 +92,7 @@ async fn a_bad_draft_is_refused_with_every_problem(kind: Kind) {
         name: " ".to_owned(),
         id: None,
         owner_email: "nobody".to_owned(),
+        owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
     };
     let refused = test.engine.create_organization(context(), nameless).await;
     assert!(matches!(refused, Err(EngineError::Invalid(problems)) if problems.len() == 2));

@@ -67,6 +67,7 @@ async fn a_deletion_refuses_every_key_at_once_and_is_taken_back_stopped(kind: Ki
         name: "x".to_owned(),
         id: Some(organization.clone()),
         owner_email: "a@x".to_owned(),
+        owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
     };
     assert!(is_conflict(engine.create_organization(context(), again).await));
 
@@ -326,6 +327,7 @@ async fn an_organization_is_purged_at_its_millisecond_and_its_trail_stays(kind: 
         name: "x".to_owned(),
         id: Some(organization.clone()),
         owner_email: "a@x".to_owned(),
+        owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
     };
     assert!(
         is_conflict(engine.create_organization(context(), again).await),

@@ -3,6 +3,7 @@ use keyward_core::role::Role;
 use keyward_core::secret::Secret;
 use keyward_engine::EngineError;
 use keyward_engine::accept_invitation::AcceptedInvitation;
+use keyward_engine::create_organization::{OrganizationDraft, OwnerClaim};
 use keyward_engine::invitations::{CreatedInvitation, InvitationDraft};
 use keyward_engine::sessions::NewSession;
 use keyward_engine::show_invitation::InvitationNeeds;
@@ -493,6 +494,77 @@ async fn a_role_that_changes_is_true_at_once(kind: Kind) {
     assert!(is_live(&test, &begun).await, "the person stays");
 }
 
+/// Whoever holds an invitation's link chose the passphrase; that the address is theirs, nobody proved.
+async fn whoever_was_let_in_elsewhere_becomes_no_owner_unseen(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let owner = first_owner(&test, &organization).await;
+    let made = invite(
+        &test,
+        &by(&owner),
+        &organization,
+        ("boss@example.com", Role::Member),
+    )
+    .await
+    .unwrap();
+    test.engine
+        .accept_invitation_anew(&from(1), &CLIENT, &made.secret, &passphrase(GOOD))
+        .await
+        .unwrap();
+    let draft = |owner| OrganizationDraft {
+        name: "Another".to_owned(),
+        id: Some("org-2".parse().unwrap()),
+        owner_email: "boss@example.com".to_owned(),
+        owner,
+    };
+    let refused = test
+        .engine
+        .create_organization(context(), draft(OwnerClaim::AddressOnly))
+        .await;
+    assert!(is_conflict(refused));
+    let none = test.engine.show_organization(&"org-2".parse().unwrap()).await;
+    assert!(matches!(none, Err(EngineError::NotFound(_))));
+    test.engine
+        .create_organization(context(), draft(OwnerClaim::Known))
+        .await
+        .unwrap();
+}
+
+async fn an_admin_takes_back_and_replaces_no_invitation_of_an_owner(kind: Kind) {
+    let test = TestEngine::new(kind).await;
+    let organization = test.organization("org-1").await;
+    let owner = first_owner(&test, &organization).await;
+    let admin = member(&test, &organization, "admin@example.com", Role::Admin).await;
+    let made = invite(
+        &test,
+        &by(&owner),
+        &organization,
+        ("next@example.com", Role::Owner),
+    )
+    .await
+    .unwrap();
+    let id = &made.invitation.id;
+    let revoked = test
+        .engine
+        .revoke_invitation(&by(&admin), &organization, id)
+        .await;
+    assert!(is_forbidden(revoked));
+    let replaced = invite(
+        &test,
+        &by(&admin),
+        &organization,
+        ("next@example.com", Role::Member),
+    )
+    .await;
+    assert!(is_forbidden(replaced));
+    assert!(
+        test.engine
+            .accept_invitation(&arrival(), &made.secret)
+            .await
+            .is_ok()
+    );
+}
+
 on_both_databases!(
     an_invitation_makes_one_person_a_member_once,
     a_link_that_is_used_twice_at_once_is_good_for_one,
@@ -505,4 +577,6 @@ on_both_databases!(
     half_a_session_and_an_ended_one_accept_nothing,
     two_who_set_a_passphrase_by_one_link_are_one,
     a_role_that_changes_is_true_at_once,
+    whoever_was_let_in_elsewhere_becomes_no_owner_unseen,
+    an_admin_takes_back_and_replaces_no_invitation_of_an_owner,
 );

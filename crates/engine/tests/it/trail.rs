@@ -141,6 +141,7 @@ async fn every_action_is_an_entry(kind: Kind) {
         name: "Acmeland".to_owned(),
         id: Some(organization.clone()),
         owner_email: "owner@example.com".to_owned(),
+        owner: keyward_engine::create_organization::OwnerClaim::AddressOnly,
     };
     engine.create_organization(context(), made).await.unwrap();
     trail.step(&test, &["organization.create"]).await;

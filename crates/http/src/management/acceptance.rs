@@ -15,7 +15,7 @@ use keyward_api::invitations::{AcceptInvitationBody, AcceptedInvitationView, rea
 use super::endpoint::{Demand, Endpoint, Tag};
 use crate::problem::Problem;
 use crate::request::{RequestInfo, Who, peer_of};
-use crate::routes::{finish, room_for_body, without_panic};
+use crate::routes::{finish, room_for_stranger, without_panic};
 use crate::site::{SharedSite, Site};
 use crate::{body, credentials, reply};
 
@@ -57,7 +57,7 @@ async fn serve(State(site): State<SharedSite>, request: Request) -> Response {
 
 async fn accept(site: &Site, info: &RequestInfo, body: Body) -> Result<Response, Problem> {
     let secret = {
-        let _room = room_for_body(site).await?;
+        let _room = room_for_stranger(site).await?;
         read_acceptance(body::fields(body).await?)?
     };
     let accepted = site.engine.accept_invitation(&info.arrival(), &secret).await?;

@@ -10,7 +10,7 @@ use keyward_api::organizations::{
 use keyward_api::{cursor, moment};
 use keyward_core::management_right::ManagementRight;
 use keyward_core::role::Role;
-use keyward_engine::create_organization::OrganizationDraft;
+use keyward_engine::create_organization::{OrganizationDraft, OwnerClaim};
 use keyward_engine::edit_settings::SettingsEdit;
 use keyward_engine::sign_in_links::LinkPurpose;
 use keyward_engine::stop_organization::OrganizationWritten;
@@ -108,6 +108,11 @@ async fn create(_: Grant, mut call: ManagementCall) -> Result<Response, Problem>
         name: new.name,
         id: new.id,
         owner_email: new.owner_email,
+        owner: if new.is_owner_known {
+            OwnerClaim::Known
+        } else {
+            OwnerClaim::AddressOnly
+        },
     };
     let made = call
         .engine()

@@ -27,6 +27,9 @@ pub(super) enum Org {
         /// The Owner's e-mail address
         #[arg(long, default_value = "owner@localhost", value_name = "ADDRESS")]
         owner_email: String,
+        /// Somebody signs in with that address already, and you made sure who they are
+        #[arg(long)]
+        owner_is_known: bool,
     },
     /// List the organizations of this installation
     List,
@@ -74,8 +77,10 @@ pub(super) async fn run(surroundings: &Surroundings, command: Org) -> Result<()>
             name,
             id,
             owner_email,
+            owner_is_known,
         } => {
-            let mut body = json!({"name": name, "owner_email": owner_email});
+            let mut body =
+                json!({"name": name, "owner_email": owner_email, "owner_is_known": owner_is_known});
             if let (Some(id), Some(fields)) = (id, body.as_object_mut()) {
                 fields.insert("id".to_owned(), id.into());
             }
