@@ -1,5 +1,6 @@
 //! Organizations and their people on the command line, with the real program.
 
+use keyward_testkit::deadline::wait_for;
 use keyward_testkit::server::{Installation, quickstart};
 use serde_json::json;
 
@@ -77,7 +78,10 @@ fn somebody_is_invited_accepts_over_the_network_and_is_removed_with_their_keys()
 #[test]
 fn a_person_is_let_in_by_a_link_that_the_operator_prints() {
     let (keyward, snippet) = quickstart(PROGRAM);
-    // The quick start printed one beside its snippet.
+    // The quick start prints one beside its snippet, on the other stream.
+    wait_for("no link was printed", || {
+        keyward.stderr().contains("It is good for a day").then_some(())
+    });
     let first = link_in(&keyward.stderr());
     says(
         &keyward.stderr(),
