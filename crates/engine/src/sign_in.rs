@@ -2,7 +2,7 @@
 //!
 //! What is wrong is not told: an address that nobody has, a person without a passphrase and a wrong passphrase have the same answer and
 //! cost the same hash. What was refused of a person who exists is noted for the trail ([`crate::refused_sign_ins`]). How often
-//! somebody may try is decided in [`crate::sign_in_throttle`], before anything is looked up.
+//! somebody may try is decided in `sign_in_throttle.rs`, before anything is looked up.
 
 use keyward_core::audit::Detail;
 use keyward_core::email::EmailAddress;

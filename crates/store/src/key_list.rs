@@ -471,11 +471,7 @@ fn narrow(text: &mut Text, filter: &KeyFilter, now: Timestamp, part: Part) {
     if let Some(since) = filter.unused_since {
         let since = text.moment(since);
         text.and(&match part {
-            // No key was used before it was made: what is younger needs no look at its uses. Added to nothing, so that the order's
-            // own index is read and not that of creation.
-            Part::Whole => {
-                format!("k.created_at + 0 < {since} AND COALESCE(u.last_used_at, k.created_at) < {since}")
-            }
+            Part::Whole => format!("COALESCE(u.last_used_at, k.created_at) < {since}"),
             Part::NextUses | Part::Used => format!("u.last_used_at < {since}"),
             Part::Never => format!("k.created_at < {since}"),
         });

@@ -434,7 +434,11 @@ async fn every_order_has_a_place_for_every_key(kind: Kind) {
                 KeySort::Created => (Some(key.created_at), String::new(), key.record.id),
                 // The test's databases compare byte by byte.
                 KeySort::Name => (None, search_text(key).chars().take(100).collect(), key.record.id),
-                KeySort::LastUsed => (used(key), String::new(), key.record.id),
+                // Those that were never used come first, in the order of their creation.
+                KeySort::LastUsed => {
+                    let never = key.created_at.plus_ms(-(1 << 62));
+                    (Some(used(key).unwrap_or(never)), String::new(), key.record.id)
+                }
                 KeySort::Expires => {
                     let end = key.record.conditions.expires_at;
                     (
