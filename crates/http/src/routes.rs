@@ -22,7 +22,7 @@ use keyward_core::operation::Operation;
 use keyward_core::resource::ResourceType;
 use keyward_engine::context::Context;
 use keyward_engine::permit::{OwnedResource, Permit};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 use crate::query::Query;
@@ -104,9 +104,7 @@ impl Call {
 /// # Errors
 /// `busy` where none gets free in time.
 pub async fn room_for_body(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
-    let room = Arc::clone(&site.bodies).acquire_owned();
-    let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
-    room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
+    place_in(&site.bodies).await
 }
 
 /// As [`room_for_body`], for somebody of whom nobody knows who they are: a room of its own.
@@ -114,9 +112,14 @@ pub async fn room_for_body(site: &Site) -> Result<OwnedSemaphorePermit, Problem>
 /// # Errors
 /// `busy` where none gets free in time.
 pub async fn room_for_stranger(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
-    let room = Arc::clone(&site.strangers_bodies).acquire_owned();
-    let room = tokio::time::timeout(ROOM_PATIENCE, room).await;
-    room.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
+    place_in(&site.strangers_bodies).await
+}
+
+/// A place in a room, waited for a moment.
+async fn place_in(room: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let place = Arc::clone(room).acquire_owned();
+    let place = tokio::time::timeout(ROOM_PATIENCE, place).await;
+    place.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
 }
 
 /// A router that is being filled.
