@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod datasets;
 mod key_list;
+mod key_list_context;
 mod keys;
 mod node;
 mod organizations;
