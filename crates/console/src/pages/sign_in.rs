@@ -9,6 +9,7 @@ use http::StatusCode;
 use keyward_core::ids::OrganizationId;
 use keyward_core::role::Role;
 use keyward_core::secret::{PassphraseKind, Secret};
+use keyward_engine::EngineError;
 use keyward_engine::sessions::{NewSession, Session, SessionStage};
 use keyward_engine::sign_in::SignInRefused;
 
@@ -19,6 +20,7 @@ use crate::reply;
 use crate::routes::{ConsoleRoutes, with_cookie};
 use crate::shell::{OpenShell, Section, Shell, role_name};
 use crate::visit::{Person, Stranger};
+use crate::words::wait_words;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -256,7 +258,7 @@ pub(super) async fn end(call: &Call, session: &Session) {
 pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCode, String), Refused> {
     match refused {
         SignInRefused::Wrong => Ok((StatusCode::UNPROCESSABLE_ENTITY, wrong.to_owned())),
-        SignInRefused::TooMany { retry_after_ms } => {
+        SignInRefused::Engine(EngineError::TooMany { retry_after_ms }) => {
             let wait = wait_words(retry_after_ms);
             Ok((
                 StatusCode::TOO_MANY_REQUESTS,
@@ -265,21 +267,11 @@ pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCod
                 ),
             ))
         }
-        SignInRefused::Busy => Ok((
+        SignInRefused::Engine(EngineError::Busy) => Ok((
             StatusCode::SERVICE_UNAVAILABLE,
             "Too many people are signing in at this moment. Try again in a few seconds.".to_owned(),
         )),
         SignInRefused::Over => Err(Refused::SignIn),
         SignInRefused::Engine(error) => Err(error.into()),
-    }
-}
-
-/// How long to wait, rounded up.
-pub(super) fn wait_words(retry_after_ms: i64) -> String {
-    let seconds = retry_after_ms.max(0).div_euclid(1_000) + 1;
-    if seconds > 90 {
-        format!("{} minutes", seconds.div_euclid(60) + 1)
-    } else {
-        format!("{seconds} seconds")
     }
 }
