@@ -20,7 +20,7 @@ use crate::reply;
 use crate::routes::{ConsoleRoutes, done, with_cookie};
 use crate::shell::{Section, Shell, role_name};
 use crate::visit::Person;
-use crate::words::{When, counted};
+use crate::words::{When, counted, wait_words};
 
 use super::sign_in::first_page;
 use super::sign_in_links::{PASSPHRASE_RULE, sentence_of};
