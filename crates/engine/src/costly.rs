@@ -48,11 +48,7 @@ mod tests {
         let deeds = CostlyDeeds::default();
         let (ada, bob): (PersonId, PersonId) = ("ada".parse().unwrap(), "bob".parse().unwrap());
         let noon = Timestamp::from_unix_ms(20_000_000_000);
-        let done = |person, now| {
-            (0..50)
-                .take_while(|_| deeds.count(person, now).is_ok())
-                .count()
-        };
+        let done = |person, now| (0..50).take_while(|_| deeds.count(person, now).is_ok()).count();
         assert_eq!(done(&ada, noon), 12);
         let refused = deeds.count(&ada, noon.plus_ms(MINUTE_MS / 4));
         assert!(

@@ -62,7 +62,9 @@ impl PassphraseHashing {
         let waiting = Arc::clone(&self.turns).acquire_owned();
         let turn = tokio::time::timeout(PATIENCE, waiting).await;
         // The semaphore is never closed.
-        let turn = turn.map_err(|_| EngineError::Busy)?.map_err(|_| EngineError::Busy)?;
+        let turn = turn
+            .map_err(|_| EngineError::Busy)?
+            .map_err(|_| EngineError::Busy)?;
         let working = tokio::task::spawn_blocking(move || {
             // Both go with the work: a caller who went away must not make room while it is still done.
             let _held = (turn, place);
@@ -159,7 +161,7 @@ mod tests {
             })
             .collect();
         for one in all {
-            assert_eq!(one.await.unwrap(), Ok(()));
+            assert!(one.await.unwrap().is_ok());
         }
         assert!((1..=AT_ONCE).contains(&most.load(SeqCst)));
     }

@@ -7,9 +7,11 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 use keyward_core::ids::OrganizationId;
+use keyward_core::record::Actor;
 use keyward_core::role::Role;
 use keyward_core::secret::{PassphraseKind, Secret};
 use keyward_engine::EngineError;
+use keyward_engine::context::Context;
 use keyward_engine::sessions::{NewSession, Session, SessionStage};
 use keyward_engine::sign_in::SignInRefused;
 
@@ -234,8 +236,21 @@ async fn pass_code(stranger: Stranger, call: Call) -> Result<Response, Refused> 
 }
 
 async fn sign_out(stranger: Stranger, call: Call) -> Result<Response, Refused> {
-    if let Some(person) = &stranger.person {
-        end(&call, &person.session).await;
+    match (&stranger.person, half_session(&stranger, &call).await) {
+        (Some(person), _) => end(&call, &person.session).await,
+        // Whoever gave a passphrase and no code yet acts as nobody, and ends what they began all the same.
+        (None, Ok(Some(half))) => {
+            let actor = Actor::Person(half.person_id.clone());
+            let context = Context::new(actor, call.info.id.clone());
+            end_as(&call, &context, &half).await;
+        }
+        (None, Ok(None)) => {}
+        (None, Err(refused)) => {
+            tracing::warn!(
+                outcome = refused.code(),
+                "a sign-in under way could not be looked up to be ended"
+            );
+        }
     }
     let names = CookieNames::at(&call.site.public_url);
     with_cookie(reply::see_other("/sign-in?told=signed-out"), names.end_session())
@@ -243,9 +258,13 @@ async fn sign_out(stranger: Stranger, call: Call) -> Result<Response, Refused> {
 
 /// Ends a session; the browser forgets its token in any case.
 pub(super) async fn end(call: &Call, session: &Session) {
+    end_as(call, &call.context, session).await;
+}
+
+async fn end_as(call: &Call, context: &Context, session: &Session) {
     let ended = call
         .engine()
-        .end_session(&call.context, &session.person_id, &session.id);
+        .end_session(context, &session.person_id, &session.id);
     if let Err(error) = ended.await {
         tracing::warn!(person.id = %session.person_id, %error, "a session could not be ended when somebody signed out");
     }
