@@ -11,6 +11,7 @@ use keyward_engine::EngineError;
 use keyward_http::request::RequestInfo;
 
 use crate::reply;
+use crate::words::wait_words;
 
 /// A page that is not shown.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub(crate) enum Refused {
     Conflict(String),
     /// Values that no page of ours sends.
     Invalid(Vec<FieldProblem>),
+    /// Too often, by whoever is signed in.
+    TooMany {
+        /// When it is worth to try again.
+        retry_after_ms: i64,
+    },
     /// Not possible just now.
     Unavailable(String),
     /// It may have happened.
@@ -58,6 +64,7 @@ impl From<EngineError> for Refused {
                 Self::Conflict("this form was sent before with other values; open it again".to_owned())
             }
             EngineError::OutcomeUnknown => Self::OutcomeUnknown,
+            EngineError::TooMany { retry_after_ms } => Self::TooMany { retry_after_ms },
             EngineError::Unavailable(_) | EngineError::Busy | EngineError::Random(_) => {
                 Self::Unavailable(error.to_string())
             }
@@ -93,6 +100,7 @@ impl Refused {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -109,6 +117,7 @@ impl Refused {
             Self::Forbidden(_) => "forbidden",
             Self::Conflict(_) => "conflict",
             Self::Invalid(_) => "invalid_fields",
+            Self::TooMany { .. } => "too_many",
             Self::Unavailable(_) => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Internal(_) => "internal",
@@ -136,6 +145,13 @@ impl Refused {
             Self::Forbidden(why) => ("You may not do that", format!("Nothing was changed: {why}.")),
             Self::Conflict(why) => ("That is not possible now", format!("Nothing was changed: {why}.")),
             Self::Invalid(_) => ("Something in it can't be read", "Nothing was changed.".to_owned()),
+            Self::TooMany { retry_after_ms } => (
+                "Too often in a row",
+                format!(
+                    "Nothing was done: this reads a whole trail or sends messages, so it has a limit for each person. Try again in {}.",
+                    wait_words(*retry_after_ms)
+                ),
+            ),
             Self::Unavailable(_) => (
                 "Not possible just now",
                 "The server could not reach its database or has too much to do. Nothing is lost; try again in a moment."
@@ -187,7 +203,11 @@ impl Refused {
             stylesheet: crate::assets::stylesheet_url(),
         };
         let html = page.render().unwrap_or_else(|_| title.to_owned());
-        reply::html(self.status(), html)
+        let mut response = reply::html(self.status(), html);
+        if let Self::TooMany { retry_after_ms } = &self {
+            reply::retry_after(&mut response, *retry_after_ms);
+        }
+        response
     }
 }
 

@@ -76,6 +76,14 @@ pub(crate) fn html(status: StatusCode, html: String) -> Response {
     response
 }
 
+/// Says when it is worth to come back: whole seconds, rounded up.
+pub(crate) fn retry_after(response: &mut Response, retry_after_ms: i64) {
+    let seconds = retry_after_ms.max(0).unsigned_abs().div_ceil(1_000);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+}
+
 fn protect(response: &mut Response) {
     let headers = response.headers_mut();
     let fixed = [

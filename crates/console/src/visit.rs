@@ -101,6 +101,14 @@ impl Visit {
         RightSet::of_role(self.role).contains(right)
     }
 
+    /// Counts what they are about to have done that costs much: see [`keyward_engine::costly`].
+    ///
+    /// # Errors
+    /// [`Refused::TooMany`].
+    pub(crate) fn count_costly(&self, engine: &Engine) -> Result<(), Refused> {
+        Ok(engine.count_costly(&self.person.session.person_id)?)
+    }
+
     /// The most that a token made by them may hold.
     pub(crate) fn ceiling(&self) -> TokenCeiling {
         TokenCeiling {

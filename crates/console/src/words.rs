@@ -200,6 +200,16 @@ pub(crate) fn access_line(access: &Access) -> String {
     )
 }
 
+/// How long to wait, rounded up.
+pub(crate) fn wait_words(retry_after_ms: i64) -> String {
+    let seconds = retry_after_ms.max(0).div_euclid(1_000) + 1;
+    if seconds > 90 {
+        format!("{} minutes", seconds.div_euclid(60) + 1)
+    } else {
+        format!("{seconds} seconds")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

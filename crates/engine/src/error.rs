@@ -43,9 +43,15 @@ pub enum EngineError {
     /// Something that is needed is away.
     #[error("the store is unavailable")]
     Unavailable(#[source] StoreError),
-    /// Too much is being written at once; nothing was changed.
-    #[error("too much is being written at once")]
+    /// Too much is being done at once; nothing was changed.
+    #[error("too much is being done at once")]
     Busy,
+    /// Too often; nothing was changed, or looked at.
+    #[error("too many attempts")]
+    TooMany {
+        /// When it is worth to try again.
+        retry_after_ms: i64,
+    },
     /// The write was sent and its outcome is not known yet; asking again is safe.
     #[error("the outcome of the write is not known yet")]
     OutcomeUnknown,

@@ -7,6 +7,7 @@
 pub mod accept_invitation;
 pub mod advise_key;
 mod after_use;
+mod bucket;
 pub mod bulk;
 pub mod cache;
 mod caller_network;
@@ -16,6 +17,7 @@ pub mod check_audit;
 pub mod checkpoint_audit;
 pub mod clock;
 pub mod context;
+pub mod costly;
 pub mod create_key;
 pub mod create_organization;
 pub mod create_token;
@@ -106,6 +108,7 @@ pub use error::EngineError;
 use crate::cache::VerificationCache;
 use crate::checkpoint_audit::CheckpointSink;
 use crate::clock::SharedClock;
+use crate::costly::CostlyDeeds;
 use crate::deliver::Deliveries;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
@@ -178,6 +181,7 @@ struct Inner {
     refused_sign_ins: RefusedSignIns,
     passphrase_hashing: PassphraseHashing,
     sign_in_throttle: SignInThrottle,
+    costly_deeds: CostlyDeeds,
     /// Sessions of which it is being noted that they are used.
     touched_sessions: TouchedSessions,
     /// Where checkpoints of the audit trail are kept besides the database.
@@ -284,6 +288,7 @@ impl Engine {
             refused_sign_ins: RefusedSignIns::default(),
             passphrase_hashing: PassphraseHashing::default(),
             sign_in_throttle: SignInThrottle::default(),
+            costly_deeds: CostlyDeeds::default(),
             touched_sessions: TouchedSessions::default(),
             checkpoint_sink: OnceLock::new(),
             deliveries: Deliveries::default(),

@@ -10,6 +10,7 @@ use keyward_core::address::CallerAddress;
 use tokio::sync::Semaphore;
 
 use crate::caller_network::Network;
+use crate::error::EngineError;
 use crate::loads::PATIENCE;
 
 const AT_ONCE: usize = 2;
@@ -19,10 +20,6 @@ const MAX_WAITING: usize = 32 + AT_ONCE;
 const MAX_OF_NETWORK: usize = 4;
 /// Most of one IPv6 /48.
 const MAX_OF_WIDE: usize = 8;
-
-/// Too many wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Busy;
 
 /// The turns.
 pub(crate) struct PassphraseHashing {
@@ -53,32 +50,37 @@ impl Default for PassphraseHashing {
 
 impl PassphraseHashing {
     /// Does `work` when it is this caller's turn.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] if too many wait.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         address: CallerAddress,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Busy> {
+    ) -> Result<T, EngineError> {
         let place = self.place(Network::of(address))?;
         let waiting = Arc::clone(&self.turns).acquire_owned();
         let turn = tokio::time::timeout(PATIENCE, waiting).await;
         // The semaphore is never closed.
-        let turn = turn.map_err(|_| Busy)?.map_err(|_| Busy)?;
+        let turn = turn
+            .map_err(|_| EngineError::Busy)?
+            .map_err(|_| EngineError::Busy)?;
         let working = tokio::task::spawn_blocking(move || {
             // Both go with the work: a caller who went away must not make room while it is still done.
             let _held = (turn, place);
             work()
         });
-        working.await.map_err(|_| Busy)
+        working.await.map_err(|_| EngineError::Busy)
     }
 
-    fn place(&self, network: Network) -> Result<Place, Busy> {
+    fn place(&self, network: Network) -> Result<Place, EngineError> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |network: Network| waiting.of_networks.get(&network).copied().unwrap_or(0);
         let is_full = waiting.all >= MAX_WAITING
             || of(network) >= MAX_OF_NETWORK
             || network.wider().is_some_and(|wider| of(wider) >= MAX_OF_WIDE);
         if is_full {
-            return Err(Busy);
+            return Err(EngineError::Busy);
         }
         waiting.all += 1;
         for network in [Some(network), network.wider()].into_iter().flatten() {
@@ -159,7 +161,7 @@ mod tests {
             })
             .collect();
         for one in all {
-            assert_eq!(one.await.unwrap(), Ok(()));
+            assert!(one.await.unwrap().is_ok());
         }
         assert!((1..=AT_ONCE).contains(&most.load(SeqCst)));
     }

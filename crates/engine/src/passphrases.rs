@@ -17,10 +17,8 @@ use keyward_store::StoreError;
 use crate::Engine;
 use crate::clock::SystemRandom;
 use crate::error::EngineError;
-use crate::passphrase_hashing::Busy;
 use crate::person_write::{PersonEvent, as_person, lock_whole_session, require_whole, with_address};
 use crate::sessions::{NewSession, Session, begin_session};
-use crate::sign_in_throttle::TooMany;
 use crate::sign_ins::Arrival;
 
 /// Why a change of what somebody signs in with did not happen.
@@ -29,16 +27,7 @@ pub enum ChangeRefused {
     /// The passphrase or code is wrong.
     #[error("the passphrase or code is wrong")]
     Wrong,
-    /// Too many were wrong.
-    #[error("too many wrong attempts")]
-    TooMany {
-        /// When it is worth to try again.
-        retry_after_ms: i64,
-    },
-    /// Too many passphrases are being checked just now.
-    #[error("too many passphrases are being checked")]
-    Busy,
-    /// It was not possible, or what was sent has problems ([`EngineError::Invalid`] with the field `passphrase`).
+    /// It was not possible, too many attempts were wrong ([`EngineError::TooMany`]) or are being checked ([`EngineError::Busy`]), or what was sent has problems ([`EngineError::Invalid`] with the field `passphrase`).
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -52,18 +41,6 @@ impl From<StoreError> for ChangeRefused {
 impl From<RandomUnavailable> for ChangeRefused {
     fn from(error: RandomUnavailable) -> Self {
         Self::Engine(error.into())
-    }
-}
-
-impl From<TooMany> for ChangeRefused {
-    fn from(TooMany { retry_after_ms }: TooMany) -> Self {
-        Self::TooMany { retry_after_ms }
-    }
-}
-
-impl From<Busy> for ChangeRefused {
-    fn from(Busy: Busy) -> Self {
-        Self::Busy
     }
 }
 
@@ -89,12 +66,15 @@ impl Engine {
     }
 
     /// Compares a passphrase with what is kept, or with nobody's.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
     pub(crate) async fn compare_passphrase(
         &self,
         arrival: &Arrival,
         passphrase: &Secret<PassphraseKind>,
         kept: Option<&str>,
-    ) -> Result<Compared, Busy> {
+    ) -> Result<Compared, EngineError> {
         let (passphrase, kept) = (passphrase.clone(), kept.unwrap_or(passphrase::NOBODYS).to_owned());
         let hashing = &self.inner.passphrase_hashing;
         let compare = move || {
@@ -129,8 +109,7 @@ impl Engine {
             })?;
             Ok(passphrase::hash(&passphrase, &mut SystemRandom)?)
         };
-        let hashed = self.inner.passphrase_hashing.run(arrival.address, hash).await;
-        hashed.unwrap_or(Err(EngineError::Busy))
+        self.inner.passphrase_hashing.run(arrival.address, hash).await?
     }
 
     /// Makes sure that whoever is signed in knows their passphrase; what is kept of it, to be compared once more under the lock.
@@ -182,10 +161,7 @@ impl Engine {
         new: &Secret<PassphraseKind>,
     ) -> Result<NewSession, ChangeRefused> {
         let kept = self.confirm_passphrase(arrival, session, current).await?;
-        let phc = match self.hash_passphrase(arrival, new, &session.email).await {
-            Err(EngineError::Busy) => return Err(ChangeRefused::Busy),
-            other => other?,
-        };
+        let phc = self.hash_passphrase(arrival, new, &session.email).await?;
         let now = self.now();
         let person = &session.person_id;
         let mut tx = self.inner.store.begin().await?;

@@ -31,7 +31,6 @@ const ISSUER: &str = "Keyward";
 const MARGIN: usize = 4;
 
 /// A seed that an authenticator app is to take over.
-#[derive(Debug)]
 pub struct SecondFactorOffer {
     /// For typing in.
     pub seed_base32: Secret<TotpSeedKind>,
@@ -39,6 +38,13 @@ pub struct SecondFactorOffer {
     pub uri: String,
     /// The address as a picture: a whole `<svg>` without style attributes or scripts.
     pub qr_svg: String,
+}
+
+impl std::fmt::Debug for SecondFactorOffer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Address and picture hold the seed as well as the text does.
+        formatter.write_str("SecondFactorOffer")
+    }
 }
 
 /// How it stands with somebody's second factor.

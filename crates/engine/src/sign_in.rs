@@ -19,11 +19,9 @@ use keyward_store::{StoreError, Tx};
 
 use crate::Engine;
 use crate::error::EngineError;
-use crate::passphrase_hashing::Busy;
 use crate::person_write::{PersonEvent, with_address};
 use crate::refused_sign_ins::RefusedSignIn;
 use crate::sessions::{NewSession, Session, begin_session};
-use crate::sign_in_throttle::TooMany;
 use crate::sign_ins::Arrival;
 
 /// Wrong codes that end a half session.
@@ -35,19 +33,11 @@ pub enum SignInRefused {
     /// Unknown e-mail address, no passphrase, wrong passphrase or code: never told apart.
     #[error("e-mail address and passphrase or code do not fit")]
     Wrong,
-    /// Too many were wrong.
-    #[error("too many wrong attempts")]
-    TooMany {
-        /// When it is worth to try again.
-        retry_after_ms: i64,
-    },
-    /// Too many passphrases are being checked just now.
-    #[error("too many passphrases are being checked")]
-    Busy,
     /// The half session ended: sign in from the start.
     #[error("the sign-in took too long or too many codes were wrong")]
     Over,
-    /// The check could not be made.
+    /// The check could not be made: too many were wrong ([`EngineError::TooMany`]), or are being checked just now
+    /// ([`EngineError::Busy`]), or something is away.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -55,18 +45,6 @@ pub enum SignInRefused {
 impl From<StoreError> for SignInRefused {
     fn from(error: StoreError) -> Self {
         Self::Engine(error.into())
-    }
-}
-
-impl From<TooMany> for SignInRefused {
-    fn from(TooMany { retry_after_ms }: TooMany) -> Self {
-        Self::TooMany { retry_after_ms }
-    }
-}
-
-impl From<Busy> for SignInRefused {
-    fn from(Busy: Busy) -> Self {
-        Self::Busy
     }
 }
 

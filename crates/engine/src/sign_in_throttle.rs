@@ -12,7 +12,6 @@
 //! The maps are bounded: what lies back longest goes first.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keyward_core::address::CallerAddress;
@@ -21,7 +20,9 @@ use keyward_core::ids::PersonId;
 use keyward_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use sha2::{Digest, Sha256};
 
+use crate::bucket::{Bucket, put};
 use crate::caller_network::Network;
+use crate::error::EngineError;
 
 /// Most wrong attempts of a network at once.
 const NETWORK_AT_ONCE: i64 = 20;
@@ -42,8 +43,6 @@ const CODE_FADES_MS: i64 = HOUR_MS / CODES_AT_ONCE;
 const CODES_OF_PERSON: (i64, i64) = (30, HOUR_MS / 4);
 /// Most sessions that a person begins with a passphrase at once, and how long until there is one more.
 const SESSIONS_OF_PERSON: (i64, i64) = (30, MINUTE_MS);
-/// Most networks, pairs and persons that are remembered, each.
-const MAX_REMEMBERED: usize = 10_000;
 
 /// Stands for an e-mail address, in little memory however long it was.
 type Who = [u8; 16];
@@ -63,22 +62,10 @@ struct Counts {
     sessions_of: HashMap<PersonId, Bucket>,
 }
 
-/// Wrong attempts that fade at a steady rate: the moment at which all of them are forgotten.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    empty_at: Timestamp,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     wrong: u32,
     last_at: Timestamp,
-}
-
-/// It is not worth to try again before so long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooMany {
-    pub(crate) retry_after_ms: i64,
 }
 
 /// An attempt that counts as wrong unless it is said otherwise.
@@ -92,21 +79,6 @@ pub(crate) struct Attempt<'a> {
 enum Counted {
     Passphrase(Who),
     Code(PersonId),
-}
-
-impl Bucket {
-    /// Counts one at `now`, unless there are `most`.
-    fn add(found: Option<Self>, (most, fades_ms): (i64, i64), now: Timestamp) -> Result<Self, TooMany> {
-        let empty_at = found.map_or(now, |bucket| bucket.empty_at.max(now));
-        let next = empty_at.plus_ms(fades_ms);
-        let excess_ms = next.as_unix_ms() - now.plus_ms(most * fades_ms).as_unix_ms();
-        if excess_ms > 0 {
-            return Err(TooMany {
-                retry_after_ms: excess_ms,
-            });
-        }
-        Ok(Self { empty_at: next })
-    }
 }
 
 impl Pair {
@@ -129,7 +101,7 @@ impl SignInThrottle {
         address: CallerAddress,
         email: &EmailAddress,
         now: Timestamp,
-    ) -> Result<Attempt<'_>, TooMany> {
+    ) -> Result<Attempt<'_>, EngineError> {
         let network = Network::of(address);
         let who = who(email);
         let mut counts = self.locked();
@@ -137,7 +109,7 @@ impl SignInThrottle {
         let pair = pair.filter(|pair| now < pair.last_at.plus_ms(PAIR_FORGOTTEN_MS));
         let wait_ms = pair.map_or(0, |pair| pair.wait_ms(now));
         if wait_ms > 0 {
-            return Err(TooMany {
+            return Err(EngineError::TooMany {
                 retry_after_ms: wait_ms,
             });
         }
@@ -158,7 +130,7 @@ impl SignInThrottle {
         address: CallerAddress,
         person: &PersonId,
         now: Timestamp,
-    ) -> Result<Attempt<'_>, TooMany> {
+    ) -> Result<Attempt<'_>, EngineError> {
         let network = Network::of(address);
         let mut counts = self.locked();
         let key = (network, person.clone());
@@ -179,7 +151,7 @@ impl SignInThrottle {
     }
 
     /// Counts a session that somebody begins whose passphrase was right.
-    pub(crate) fn begin_session_of(&self, person: &PersonId, now: Timestamp) -> Result<(), TooMany> {
+    pub(crate) fn begin_session_of(&self, person: &PersonId, now: Timestamp) -> Result<(), EngineError> {
         let mut counts = self.locked();
         let found = counts.sessions_of.get(person).copied();
         let bucket = Bucket::add(found, SESSIONS_OF_PERSON, now)?;
@@ -224,7 +196,7 @@ impl Attempt<'_> {
 }
 
 impl Counts {
-    fn add_to_networks(&mut self, network: Network, now: Timestamp) -> Result<(), TooMany> {
+    fn add_to_networks(&mut self, network: Network, now: Timestamp) -> Result<(), EngineError> {
         let narrow = self.networks.get(&network).copied();
         let narrow = Bucket::add(narrow, (NETWORK_AT_ONCE, NETWORK_FADES_MS), now)?;
         if let Some(wider) = network.wider() {
@@ -239,29 +211,19 @@ impl Counts {
     fn take_from_networks(&mut self, network: Network) {
         for network in [Some(network), network.wider()].into_iter().flatten() {
             if let Some(bucket) = self.networks.get_mut(&network) {
-                bucket.empty_at = bucket.empty_at.plus_ms(-NETWORK_FADES_MS);
+                bucket.take(NETWORK_FADES_MS);
             }
         }
     }
 
     fn take_code(&mut self, network: Network, person: PersonId) {
         if let Some(bucket) = self.codes_of.get_mut(&person) {
-            bucket.empty_at = bucket.empty_at.plus_ms(-CODES_OF_PERSON.1);
+            bucket.take(CODES_OF_PERSON.1);
         }
         if let Some(bucket) = self.codes.get_mut(&(network, person)) {
-            bucket.empty_at = bucket.empty_at.plus_ms(-CODE_FADES_MS);
+            bucket.take(CODE_FADES_MS);
         }
     }
-}
-
-fn put<K: Eq + Hash + Clone, V>(map: &mut HashMap<K, V>, key: K, value: V, moment: impl Fn(&V) -> Timestamp) {
-    if map.len() >= MAX_REMEMBERED && !map.contains_key(&key) {
-        let oldest = map.iter().min_by_key(|(_, value)| moment(value));
-        if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-            map.remove(&oldest);
-        }
-    }
-    map.insert(key, value);
 }
 
 fn who(email: &EmailAddress) -> Who {
@@ -272,6 +234,7 @@ fn who(email: &EmailAddress) -> Who {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::MAX_REMEMBERED;
 
     const NOON: Timestamp = Timestamp::from_unix_ms(20_000 * DAY_MS);
 
@@ -298,7 +261,7 @@ mod tests {
         assert_eq!(passed(&throttle, "192.0.2.1", ada, now), 5);
         for wait_s in [30, 60, 120, 240, 480, 900, 900] {
             let refused = throttle.begin(from("192.0.2.1"), &email("ada@example.com"), now);
-            let Err(TooMany { retry_after_ms }) = refused else {
+            let Err(EngineError::TooMany { retry_after_ms }) = refused else {
                 panic!("it was let pass");
             };
             assert_eq!(retry_after_ms, wait_s * SECOND_MS);

@@ -387,6 +387,11 @@ impl From<EngineError> for Problem {
                 "the database does not answer just now; nothing was changed, try again shortly",
             )),
             EngineError::Busy => Self::busy(),
+            EngineError::TooMany { retry_after_ms } => {
+                let seconds = retry_after_ms.max(0).unsigned_abs().div_ceil(1_000);
+                let retry_after_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+                ManagementRefusal::TooManyRequests { retry_after_seconds }.into()
+            }
             EngineError::SealBroken => kept(Self::new(
                 RequestCode::Conflict,
                 "the key's sealed record does not fit its row: the database was changed by other means, or it belongs \

@@ -20,9 +20,9 @@ use crate::reply;
 use crate::routes::{ConsoleRoutes, done, with_cookie};
 use crate::shell::{Section, Shell, role_name};
 use crate::visit::Person;
-use crate::words::{When, counted};
+use crate::words::{When, counted, wait_words};
 
-use super::sign_in::{first_page, wait_words};
+use super::sign_in::first_page;
 use super::sign_in_links::{PASSPHRASE_RULE, sentence_of};
 
 /// What the page says after a form.
@@ -227,14 +227,14 @@ pub(super) enum Problem {
 pub(super) fn change_problem(refused: ChangeRefused) -> Result<Problem, Refused> {
     match refused {
         ChangeRefused::Wrong => Ok(Problem::Wrong),
-        ChangeRefused::TooMany { retry_after_ms } => Ok(Problem::Later(
+        ChangeRefused::Engine(EngineError::TooMany { retry_after_ms }) => Ok(Problem::Later(
             StatusCode::TOO_MANY_REQUESTS,
             format!(
                 "Nothing was changed: too many attempts were wrong. Try again in {}.",
                 wait_words(retry_after_ms)
             ),
         )),
-        ChangeRefused::Busy => Ok(Problem::Later(
+        ChangeRefused::Engine(EngineError::Busy) => Ok(Problem::Later(
             StatusCode::SERVICE_UNAVAILABLE,
             "Nothing was changed: too many people are signing in at this moment. Try again in a few seconds."
                 .to_owned(),

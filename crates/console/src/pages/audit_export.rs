@@ -68,6 +68,7 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
 }
 
 async fn export(visit: Visit, call: Call) -> Result<Response, Refused> {
+    visit.count_costly(call.engine())?;
     let export = call
         .engine()
         .export_audit(call.context.clone(), visit.id().as_str(), 1)

@@ -76,11 +76,13 @@ async fn show(visit: Visit, call: Call) -> Result<Response, Refused> {
 }
 
 async fn verify(visit: Visit, call: Call) -> Result<Response, Refused> {
+    visit.count_costly(call.engine())?;
     let checked = call.engine().check_audit(visit.id().as_str()).await?;
     verify_page(&visit, &call, Some(words_of(&checked, &call)), None)
 }
 
 async fn sign(visit: Visit, call: Call) -> Result<Response, Refused> {
+    visit.count_costly(call.engine())?;
     let made = call
         .engine()
         .checkpoint_audit(call.context.clone(), visit.id().as_str())

@@ -186,6 +186,7 @@ async fn test(visit: Visit, call: Call) -> Result<Response, Refused> {
     let contact = Some(call.path("contact"))
         .filter(|contact| !contact.is_empty())
         .map(str::to_owned);
+    visit.count_costly(call.engine())?;
     let tests = call
         .engine()
         .test_contacts(call.context.clone(), visit.id().clone(), contact)

@@ -7,8 +7,11 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 use keyward_core::ids::OrganizationId;
+use keyward_core::record::Actor;
 use keyward_core::role::Role;
 use keyward_core::secret::{PassphraseKind, Secret};
+use keyward_engine::EngineError;
+use keyward_engine::context::Context;
 use keyward_engine::sessions::{NewSession, Session, SessionStage};
 use keyward_engine::sign_in::SignInRefused;
 
@@ -19,6 +22,7 @@ use crate::reply;
 use crate::routes::{ConsoleRoutes, with_cookie};
 use crate::shell::{OpenShell, Section, Shell, role_name};
 use crate::visit::{Person, Stranger};
+use crate::words::wait_words;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -232,8 +236,21 @@ async fn pass_code(stranger: Stranger, call: Call) -> Result<Response, Refused> 
 }
 
 async fn sign_out(stranger: Stranger, call: Call) -> Result<Response, Refused> {
-    if let Some(person) = &stranger.person {
-        end(&call, &person.session).await;
+    match (&stranger.person, half_session(&stranger, &call).await) {
+        (Some(person), _) => end(&call, &person.session).await,
+        // Whoever gave a passphrase and no code yet acts as nobody, and ends what they began all the same.
+        (None, Ok(Some(half))) => {
+            let actor = Actor::Person(half.person_id.clone());
+            let context = Context::new(actor, call.info.id.clone());
+            end_as(&call, &context, &half).await;
+        }
+        (None, Ok(None)) => {}
+        (None, Err(refused)) => {
+            tracing::warn!(
+                outcome = refused.code(),
+                "a sign-in under way could not be looked up to be ended"
+            );
+        }
     }
     let names = CookieNames::at(&call.site.public_url);
     with_cookie(reply::see_other("/sign-in?told=signed-out"), names.end_session())
@@ -241,9 +258,13 @@ async fn sign_out(stranger: Stranger, call: Call) -> Result<Response, Refused> {
 
 /// Ends a session; the browser forgets its token in any case.
 pub(super) async fn end(call: &Call, session: &Session) {
+    end_as(call, &call.context, session).await;
+}
+
+async fn end_as(call: &Call, context: &Context, session: &Session) {
     let ended = call
         .engine()
-        .end_session(&call.context, &session.person_id, &session.id);
+        .end_session(context, &session.person_id, &session.id);
     if let Err(error) = ended.await {
         tracing::warn!(person.id = %session.person_id, %error, "a session could not be ended when somebody signed out");
     }
@@ -256,7 +277,7 @@ pub(super) async fn end(call: &Call, session: &Session) {
 pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCode, String), Refused> {
     match refused {
         SignInRefused::Wrong => Ok((StatusCode::UNPROCESSABLE_ENTITY, wrong.to_owned())),
-        SignInRefused::TooMany { retry_after_ms } => {
+        SignInRefused::Engine(EngineError::TooMany { retry_after_ms }) => {
             let wait = wait_words(retry_after_ms);
             Ok((
                 StatusCode::TOO_MANY_REQUESTS,
@@ -265,21 +286,11 @@ pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCod
                 ),
             ))
         }
-        SignInRefused::Busy => Ok((
+        SignInRefused::Engine(EngineError::Busy) => Ok((
             StatusCode::SERVICE_UNAVAILABLE,
             "Too many people are signing in at this moment. Try again in a few seconds.".to_owned(),
         )),
         SignInRefused::Over => Err(Refused::SignIn),
         SignInRefused::Engine(error) => Err(error.into()),
-    }
-}
-
-/// How long to wait, rounded up.
-pub(super) fn wait_words(retry_after_ms: i64) -> String {
-    let seconds = retry_after_ms.max(0).div_euclid(1_000) + 1;
-    if seconds > 90 {
-        format!("{} minutes", seconds.div_euclid(60) + 1)
-    } else {
-        format!("{seconds} seconds")
     }
 }

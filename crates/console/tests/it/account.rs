@@ -275,3 +275,23 @@ async fn an_offer_is_over_after_a_while() {
     console.test.clock.advance_ms(8 * DAY_MS);
     assert_eq!(owner.get(FACTOR).await.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_out_before_the_code_ends_what_they_began() {
+    let console = TestConsole::new().await;
+    let mut owner = console.owner().await;
+    console.turn_on(&mut owner).await;
+    let mut browser = console.browser();
+    browser.page("/sign-in").await;
+    let fields = [("email", OWNER), ("passphrase", PASSPHRASE)];
+    let answer = browser.post("/sign-in", &fields).await;
+    assert!(answer.location().starts_with("/sign-in/code"));
+    browser.page("/sign-in/code").await;
+    let kept = browser.clone();
+    let answer = browser.post("/sign-out", &[]).await;
+    assert_eq!(answer.location(), "/sign-in?told=signed-out");
+    // Whoever kept the cookie has nothing in it.
+    assert_eq!(kept.clone().get("/sign-in/code").await.location(), "/sign-in");
+    // The whole session elsewhere is another one.
+    owner.page("/account").await;
+}

@@ -5,7 +5,7 @@ use keyward_core::audit_verify::{ExportCheck, Kept};
 use keyward_core::record::Actor;
 use keyward_core::role::Role;
 use keyward_core::state::DeleteReason;
-use keyward_core::time::DAY_MS;
+use keyward_core::time::{DAY_MS, MINUTE_MS};
 use keyward_engine::context::Context;
 use keyward_testkit::engine::context;
 
@@ -280,5 +280,37 @@ async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other() {
     assert!(
         page.contains("can't be read") && page.contains("Created the organization"),
         "{page}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_costs_much_has_a_limit_for_each_person_that_fades() {
+    let console = TestConsole::new().await;
+    let mut admin = console.member("admin@example.com", Role::Admin).await;
+    let verify = console.path("audit/verify");
+    admin.page(&verify).await;
+    for _ in 0..12 {
+        assert_eq!(admin.post(&verify, &[]).await.status, StatusCode::OK);
+    }
+    for costly in ["audit/verify", "audit/export", "settings/security/contacts/test"] {
+        let answer = admin.post(&console.path(costly), &[]).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{costly}");
+        let seconds: i64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert!(answer.text.contains("Too often in a row"), "{}", answer.text);
+    }
+    // Nobody else waits for it, and what ends a danger is never refused.
+    let mut owner = console.owner().await;
+    owner.page(&verify).await;
+    assert_eq!(owner.post(&verify, &[]).await.status, StatusCode::OK);
+    admin.page(&console.path("settings/security/stop")).await;
+    let stopped = admin.post(&console.path("settings/security/stop"), &[]).await;
+    assert_eq!(stopped.location(), console.path("settings/security?done=stopped"));
+    console.test.clock.advance_ms(MINUTE_MS);
+    admin.page(&verify).await;
+    assert_eq!(admin.post(&verify, &[]).await.status, StatusCode::OK);
+    assert_eq!(
+        admin.post(&verify, &[]).await.status,
+        StatusCode::TOO_MANY_REQUESTS
     );
 }

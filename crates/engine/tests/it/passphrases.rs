@@ -99,7 +99,10 @@ async fn wrong_ones_count_as_at_sign_in(kind: Kind) {
         ));
     }
     let refused = change(&test, &first.session, (GOOD, OTHER)).await;
-    assert!(matches!(refused, Err(ChangeRefused::TooMany { .. })));
+    assert!(matches!(
+        refused,
+        Err(ChangeRefused::Engine(EngineError::TooMany { .. }))
+    ));
 }
 
 on_both_databases!(

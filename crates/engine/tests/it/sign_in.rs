@@ -3,6 +3,7 @@
 use keyward_core::role::Role;
 use keyward_core::session::HALF_MS;
 use keyward_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
+use keyward_engine::EngineError;
 use keyward_engine::sessions::SessionStage;
 use keyward_engine::sign_in::SignInRefused;
 use keyward_testkit::engine::{Kind, TestEngine};
@@ -14,7 +15,7 @@ use crate::signing_in::{
 };
 
 fn is_too_many<T>(outcome: Result<T, SignInRefused>) -> bool {
-    matches!(outcome, Err(SignInRefused::TooMany { retry_after_ms }) if retry_after_ms > 0)
+    matches!(outcome, Err(SignInRefused::Engine(EngineError::TooMany { retry_after_ms })) if retry_after_ms > 0)
 }
 
 fn is_over<T>(outcome: Result<T, SignInRefused>) -> bool {
@@ -101,7 +102,7 @@ async fn many_at_once_are_not_all_the_first(kind: Kind) {
     for one in all {
         match one.await.unwrap() {
             Err(SignInRefused::Wrong) => wrong += 1,
-            Err(SignInRefused::TooMany { .. } | SignInRefused::Busy) => {}
+            Err(SignInRefused::Engine(EngineError::TooMany { .. } | EngineError::Busy)) => {}
             other => panic!("{other:?}"),
         }
     }
