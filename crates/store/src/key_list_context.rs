@@ -15,7 +15,7 @@ use crate::backend::Store;
 use crate::error::StoreError;
 
 const COUNT_UP_TO: &str =
-    "SELECT COUNT(*) FROM (SELECT 1 AS one FROM secret_key WHERE organization_id = $1 LIMIT $2) AS some";
+    "SELECT COUNT(*) FROM (SELECT 1 AS one FROM secret_key WHERE organization_id = $1 LIMIT $2) AS counted";
 /// Of the keys that are not deleted; an expired key is never due.
 const BY_KIND: &str = "SELECT COALESCE(k.environment, ''), COUNT(*), \
     CAST(SUM(CASE WHEN (k.state = 'paused' OR k.expires_at IS NULL OR k.expires_at > $2) \
