@@ -1,8 +1,11 @@
-//! `cargo bench --bench console`: how long the Secret Keys page of an organization with a hundred thousand keys takes, on SQLite.
+//! `cargo bench --bench console`: how long the Secret Keys page of an organization with a hundred thousand keys takes.
+//!
+//! On SQLite, or with `-- postgres` on the PostgreSQL server whose URL `KEYWARD_TEST_POSTGRES_URL` holds, in a database of its own that
+//! is dropped at the end. A number among the arguments is another number of keys.
 //!
 //! Each view is asked for through the console's router by an Owner who signed in, and its whole answer is read. A fifth of the keys is
-//! deleted, seven of ten were used. The first argument is another number of keys. What the pages say is looked at
-//! by the tests of `crates/console`; here only the time and the weight are.
+//! deleted, seven of ten were used. What the pages say is looked at by the tests of `crates/console`; here only the time and
+//! the weight are.
 
 #![expect(
     clippy::print_stdout,
@@ -46,21 +49,28 @@ struct Visitor {
 
 #[expect(clippy::expect_used, reason = "a bench that can't go on ends")]
 fn main() {
-    // What `cargo bench` passes on with its own `--bench` may be numbers.
-    let mut given = std::env::args()
-        .skip(1)
-        .filter_map(|argument| argument.parse::<usize>().ok());
-    let keys = given.next().unwrap_or(KEYS);
+    // `cargo bench` adds a `--bench` of its own, which says nothing here.
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let keys = given.iter().find_map(|argument| argument.parse::<usize>().ok());
+    let kind = if given.iter().any(|argument| argument == "postgres") {
+        Kind::Postgres
+    } else {
+        Kind::Sqlite
+    };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(run(keys.max(100)));
+    runtime.block_on(run(kind, keys.unwrap_or(KEYS).max(100)));
 }
 
-async fn run(keys: usize) {
-    let test = TestEngine::new(Kind::Sqlite).await;
+async fn run(kind: Kind, keys: usize) {
+    let test = TestEngine::new(kind).await;
     let organization = test.organization("org-1").await;
     seed_keys(&test, &organization, keys).await;
+    if kind == Kind::Postgres {
+        // As the server does by itself within a minute or so after so many new rows.
+        test.place.run("VACUUM ANALYZE").await;
+    }
     let visitor = sign_in(&test).await;
-    println!("{keys} keys of one organization\n");
+    println!("{keys} keys of one organization, {kind:?}\n");
     println!("{:<58} {:>12} {:>12} {:>9}", "", "median", "p95", "bytes");
     let mut slow = 0_usize;
     for view in views() {

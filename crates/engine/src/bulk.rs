@@ -29,6 +29,7 @@ use crate::error::EngineError;
 use crate::key_write::{BrokenSeals, Plan, Written};
 use crate::keys_write::CHUNK;
 use crate::resume_key::state_change;
+use crate::standing::confirm_key_writer;
 
 /// Most keys of one bulk operation.
 pub const MAX_BULK: usize = 10_000;
@@ -173,6 +174,7 @@ impl Engine {
         let now = self.now();
         let principal = context.actor.to_string();
         let mut tx = self.inner.store.begin().await?;
+        confirm_key_writer(&mut tx, &organization, &context.actor).await?;
         let found = tx
             .take_preview(&organization, (&digest_of(token), &principal))
             .await?;

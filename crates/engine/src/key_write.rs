@@ -30,6 +30,7 @@ use crate::once::FirstAttempt;
 use crate::policy::confirm_creation;
 use crate::sealing::{self, Seals};
 use crate::show_keys::ShownSecret;
+use crate::standing::confirm_key_writer;
 
 /// How long a caller waits for a write whose outcome is not known; the write itself goes on.
 pub(crate) const CALLER_PATIENCE: Duration = Duration::from_secs(20);
@@ -257,6 +258,7 @@ impl Engine {
         let Some(stored) = self.lock(&mut tx, write).await? else {
             return Err(EngineError::NotFound("secret key"));
         };
+        confirm_key_writer(&mut tx, write.organization, &write.context.actor).await?;
         let seals = sealing::seals_of(&keyring, &stored);
         let change = match plan(&stored, seals, now) {
             Plan::Refuse(error) => return Err(error),

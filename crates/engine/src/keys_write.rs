@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::{BrokenSeals, Plan, Sent, Write, Written};
 use crate::sealing::{self, Seals};
+use crate::standing::confirm_key_writer;
 
 /// Most keys of one transaction.
 pub(crate) const CHUNK: usize = 1_000;
@@ -119,6 +120,10 @@ impl Engine {
                 Err(StoreError::Unreadable { .. }) => Err(EngineError::SealBroken),
                 found => found?.ok_or(EngineError::NotFound("secret key")),
             });
+        }
+        // All writes of a chunk are of one caller in one organization.
+        if let Some(write) = writes.first() {
+            confirm_key_writer(&mut tx, write.organization, &write.context.actor).await?;
         }
         let mut results = Vec::with_capacity(writes.len());
         let mut has_changes = false;

@@ -9,6 +9,7 @@ use keyward_store::organizations::Organization;
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::standing::confirm_key_writer;
 
 impl Engine {
     /// The organization, unless it was deleted: nothing new is made in it until it is restored.
@@ -30,11 +31,11 @@ impl Engine {
 }
 
 /// Makes sure, in the transaction that makes a key, that it may be made: the policy may have changed since it was read, and
-/// whoever makes the key may have been removed. A person stays a member until the transaction ends, so that no key of
-/// somebody who was removed appears after the removal.
+/// whoever makes the key may have been removed or given another role. A person stays in theirs until the transaction ends, so that no
+/// key of somebody who was removed appears after the removal.
 ///
 /// # Errors
-/// [`EngineError::NotFound`], [`EngineError::Invalid`], [`EngineError::Conflict`] for a deleted organization.
+/// [`EngineError::NotFound`], [`EngineError::Invalid`], [`EngineError::Conflict`] for a deleted organization and another role.
 pub(crate) async fn confirm_creation(
     tx: &mut Tx,
     actor: &Actor,
@@ -42,10 +43,7 @@ pub(crate) async fn confirm_creation(
     now: Timestamp,
 ) -> Result<(), EngineError> {
     let id = &record.organization_id;
-    if let Actor::Person(person) = actor {
-        let role = tx.lock_member(id, person).await?;
-        role.ok_or(EngineError::NotFound("organization"))?;
-    }
+    confirm_key_writer(tx, id, actor).await?;
     let found = tx.find_organization(id).await?;
     let organization = found.ok_or(EngineError::NotFound("organization"))?;
     if organization.deletion.is_some() {

@@ -17,7 +17,7 @@ use crate::change_role::{require_another_owner, revoke_invitations_by};
 use crate::clock::SystemRandom;
 use crate::context::Context;
 use crate::error::EngineError;
-use crate::standing::{acting_role, require_change};
+use crate::standing::{acting_role, require_change, require_key_writer};
 
 /// Most keys that an answer lists.
 pub(crate) const MAX_LISTED: i64 = 100;
@@ -197,6 +197,7 @@ impl Engine {
         }
         // After the key: others that hold it wait for the organization, and its holder waits for members.
         leaver.confirm_successor(&mut tx, to).await?;
+        leaver.confirm_acting(&mut tx).await?;
         tx.set_responsible(organization, id, to, now).await?;
         let event = Event {
             actor: leaver.context.actor.to_string(),
@@ -276,6 +277,16 @@ impl Leaver<'_> {
             require_another_owner(tx, self.organization).await?;
         }
         Ok((member, acting))
+    }
+
+    /// Makes sure that whoever asked for the removal may still write keys. Their row is read and not locked: a change of role locks two
+    /// members, and so would this, in another order.
+    async fn confirm_acting(&self, tx: &mut Tx) -> Result<(), EngineError> {
+        let Actor::Person(acting) = &self.context.actor else {
+            return Ok(());
+        };
+        let found = tx.find_member(self.organization, acting).await?;
+        require_key_writer(found.map(|member| member.role))
     }
 
     /// Makes sure that keys can be handed over to `to`, who stays what they are until the transaction ends.

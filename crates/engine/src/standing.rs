@@ -4,6 +4,7 @@
 //! a caller may come near a route at all is decided before, by rights.
 
 use keyward_core::ids::OrganizationId;
+use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::record::Actor;
 use keyward_core::role::Role;
 use keyward_store::Tx;
@@ -32,6 +33,40 @@ pub(crate) async fn acting_role(
         Actor::Key(_) => Err(EngineError::Forbidden(
             "no secret key manages people or settings; an Owner or Admin does that".to_owned(),
         )),
+    }
+}
+
+/// Refuses a person who may not write keys any more, and keeps their role from being taken away until this transaction ends. To be
+/// asked once the keys' rows are locked: whoever hands a key over locks in this order too.
+///
+/// Only people are asked. A token's rights are its own, and what ends it is told before the route's work begins.
+///
+/// # Errors
+/// [`EngineError::NotFound`] for a person who does not belong to the organization, [`EngineError::Conflict`] for one in a role
+/// without that right.
+pub(crate) async fn confirm_key_writer(
+    tx: &mut Tx,
+    organization: &OrganizationId,
+    actor: &Actor,
+) -> Result<(), EngineError> {
+    match actor {
+        Actor::Person(person) => require_key_writer(tx.lock_member(organization, person).await?),
+        Actor::LocalAdministrator | Actor::System | Actor::Token(_) | Actor::Key(_) => Ok(()),
+    }
+}
+
+/// Refuses whoever may not write keys in this role; `None` is no member.
+///
+/// # Errors
+/// As [`confirm_key_writer`].
+pub(crate) fn require_key_writer(role: Option<Role>) -> Result<(), EngineError> {
+    let role = role.ok_or(EngineError::NotFound("organization"))?;
+    if RightSet::of_role(role).contains(ManagementRight::KeysWrite) {
+        Ok(())
+    } else {
+        Err(EngineError::Conflict(
+            "your role changed meanwhile; nothing was changed".to_owned(),
+        ))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::EngineError;
 use crate::key_write::BrokenSeals;
 use crate::keys_write::CHUNK;
 use crate::resume_key::state_change;
+use crate::standing::confirm_key_writer;
 
 /// What an emergency stop did.
 #[derive(Debug)]
@@ -145,6 +146,7 @@ impl Engine {
         let now = self.now();
         let facts = event.detail.facts_json();
         let mut tx = self.inner.store.begin().await?;
+        confirm_key_writer(&mut tx, organization, &context.actor).await?;
         tx.append_audit(organization.as_str(), &event, now).await?;
         tx.tell(
             (organization, ""),

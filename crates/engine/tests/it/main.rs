@@ -43,6 +43,7 @@ mod sign_in;
 mod sign_in_links;
 mod sign_ins;
 mod signing_in;
+mod standing;
 mod stop_keys;
 mod stop_organization;
 mod tampering;
