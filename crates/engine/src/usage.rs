@@ -12,7 +12,7 @@ use std::time::Duration;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_store::StoreError;
 use keyward_store::usage::{UsageCount, last_uses};
-use keyward_store::usage_journal::{ALONE, journal_place};
+use keyward_store::usage_journal::{ALONE, INHERITED, journal_place};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -149,7 +149,7 @@ impl Engine {
         if writer.number.is_none() {
             // What is in memory and in the journal is added up from the journal, by us now or by an heir before.
             self.drop_kept();
-            writer.number = Some(self.add_up_journal_of(self.slot()).await?);
+            writer.number = Some(self.add_up_journal_of(self.slot(), 1).await?);
         }
         match writer.unfinished.clone() {
             Some(batch) => self.finish(writer, batch).await,
@@ -174,16 +174,16 @@ impl Engine {
     }
 
     /// Adds up what is in the journal of a slot; the number that it stands at after it.
-    async fn add_up_journal_of(&self, slot: i64) -> Result<i64, StoreError> {
+    async fn add_up_journal_of(&self, slot: i64, step: i64) -> Result<i64, StoreError> {
         let store = &self.inner.store;
         let mut number = store.usage_mark(slot).await?;
         for part in store.usage_journal_parts(slot).await? {
             let counts = store.usage_journal(part).await?;
             let mut tx = store.begin().await?;
-            number += 1;
-            if !tx.claim_usage_number(slot, number).await? {
+            if !tx.claim_usage_number(slot, (number, number + step)).await? {
                 return Err(StoreError::NotTheWriter);
             }
+            number += step;
             // What was new then was not told of then; it is not told of now either, when it is old.
             tx.record_usage(&counts).await?;
             tx.clear_usage_journal(part).await?;
@@ -197,7 +197,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn inherit_usage(&self) -> Result<(), StoreError> {
+    pub async fn inherit_usage(&self) -> Result<(), StoreError> {
         let store = &self.inner.store;
         // Before the nodes, so that one which joins meanwhile is seen.
         let slots = store.usage_journal_slots().await?;
@@ -207,7 +207,7 @@ impl Engine {
         let nodes = store.node_slots().await?;
         for slot in slots {
             if slot != self.slot() && !nodes.contains(&slot) {
-                self.add_up_journal_of(slot).await?;
+                self.add_up_journal_of(slot, INHERITED).await?;
             }
         }
         Ok(())
@@ -297,11 +297,11 @@ impl Engine {
     /// One transaction, under `number`; the number that the database stands at after it.
     async fn write_once(&self, batch: &Batch, number: i64) -> Result<i64, StoreError> {
         let mut tx = self.inner.store.begin().await?;
-        if !tx.claim_usage_number(self.slot(), number).await? {
+        if !tx.claim_usage_number(self.slot(), (number - 1, number)).await? {
             tx.rollback().await?;
-            // It is written, and the answer was lost; any other number is another process's.
+            // It is written, and the answer was lost; any other number of ours is another process's.
             return match self.inner.store.usage_mark(self.slot()).await? {
-                found if found == number => Ok(number),
+                found if found % INHERITED == number % INHERITED => Ok(found),
                 _ => Err(StoreError::NotTheWriter),
             };
         }

@@ -15,10 +15,13 @@ use crate::usage::UsageCount;
 
 /// The slot of a process that serves its database alone.
 pub const ALONE: i64 = 0;
+/// By how much an heir raises a slot's number. What is below is the owner's, so that it can tell its own last batch from an
+/// inheritance.
+pub const INHERITED: i64 = 1 << 32;
 /// Between the parts of one slot and the next; more than any process has.
 const PARTS_OF_SLOT: i64 = 4_096;
 
-const CLAIM: &str = "UPDATE usage_mark SET number = $2 WHERE id = $1 AND number = $2 - 1";
+const CLAIM: &str = "UPDATE usage_mark SET number = $3 WHERE id = $1 AND number = $2";
 const MARK: &str = "SELECT number FROM usage_mark WHERE id = $1";
 const BEGIN_MARK: &str = "INSERT INTO usage_mark (id, number) VALUES ($1, 0) ON CONFLICT (id) DO NOTHING";
 const DROP_MARK: &str = "DELETE FROM usage_mark WHERE id = $1 AND id <> 1";
@@ -108,13 +111,18 @@ impl Store {
 }
 
 impl Tx {
-    /// Says that this transaction writes the batch of this number; `false` if it is not the next one, because it was
-    /// written before, or another process writes.
+    /// Says that this transaction writes the batch that takes a slot from one number to another; `false` if it does not stand at the
+    /// first, because it was written before, or another process writes.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn claim_usage_number(&mut self, slot: i64, number: i64) -> Result<bool, StoreError> {
-        let done = in_tx!(self, on => sqlx::query(CLAIM).bind(mark_of(slot)).bind(number).execute(on).await.map(|done| done.rows_affected()))?;
+    pub async fn claim_usage_number(
+        &mut self,
+        slot: i64,
+        (from, to): (i64, i64),
+    ) -> Result<bool, StoreError> {
+        let done = in_tx!(self, on => sqlx::query(CLAIM).bind(mark_of(slot)).bind(from).bind(to)
+            .execute(on).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
 
