@@ -77,7 +77,11 @@ impl ClientMessages {
             }
             _ => return false,
         };
-        let first_word = said.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        let first_word = said
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase();
         if first_word == "BEGIN" || first_word == "ROLLBACK" {
             self.transaction.clear();
         }

@@ -78,7 +78,15 @@ impl PostgresServer {
             }
         }
         let made = under(Command::new(programs.join("initdb")), user)
-            .args(["-D", "data", "-U", USER, "-A", "scram-sha-256", "--pwfile=password"])
+            .args([
+                "-D",
+                "data",
+                "-U",
+                USER,
+                "-A",
+                "scram-sha-256",
+                "--pwfile=password",
+            ])
             .args(["-E", "UTF8", "--locale=C", "--no-sync"])
             .current_dir(&folder)
             .output()
@@ -170,7 +178,10 @@ fn find_programs() -> PathBuf {
     if let Some(named) = std::env::var_os(PROGRAMS_VARIABLE) {
         return named.into();
     }
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let usable = versions.filter_map(|entry| {
         let version: u32 = entry.file_name().to_str()?.parse().ok()?;
         let programs = entry.path().join("bin");
@@ -184,7 +195,10 @@ fn find_programs() -> PathBuf {
 
 /// User and group under which the server runs: it refuses to run as root.
 fn runs_as() -> Option<(u32, u32)> {
-    let own = Command::new("id").arg("-u").output().expect("`id` can be started");
+    let own = Command::new("id")
+        .arg("-u")
+        .output()
+        .expect("`id` can be started");
     if String::from_utf8_lossy(&own.stdout).trim() != "0" {
         return None;
     }

@@ -123,7 +123,11 @@ impl Proxy {
     pub fn wait_until_caught(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut state = self.gate.state();
-        while !state.connections.values().any(|connection| connection.caught.is_some()) {
+        while !state
+            .connections
+            .values()
+            .any(|connection| connection.caught.is_some())
+        {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 return false;
             };
@@ -244,9 +248,7 @@ impl Gate {
                 return false;
             };
             let is_held = match direction {
-                Direction::ToServer => {
-                    state.holds_requests || connection.caught == Some(AtCommit::HoldIt)
-                }
+                Direction::ToServer => state.holds_requests || connection.caught == Some(AtCommit::HoldIt),
                 Direction::ToClient => {
                     state.holds_answers || connection.caught == Some(AtCommit::HoldItsAnswer)
                 }
@@ -254,10 +256,7 @@ impl Gate {
             if !is_held {
                 return true;
             }
-            state = self
-                .changed
-                .wait(state)
-                .expect("no thread panics with the state");
+            state = self.changed.wait(state).expect("no thread panics with the state");
         }
     }
 }
@@ -318,7 +317,10 @@ mod tests {
 
     fn started(proxy: &Proxy) -> TcpStream {
         let mut stream = client(proxy);
-        hears(&mut stream, &[&8_u32.to_be_bytes()[..], &196_608_u32.to_be_bytes()].concat());
+        hears(
+            &mut stream,
+            &[&8_u32.to_be_bytes()[..], &196_608_u32.to_be_bytes()].concat(),
+        );
         stream
     }
 

@@ -145,11 +145,7 @@ impl KeywardProcess {
         Self::start(&["serve"], installation.into(), environment)
     }
 
-    fn start(
-        arguments: &[&str],
-        installation: Arc<Installation>,
-        environment: &[(&str, OsString)],
-    ) -> Self {
+    fn start(arguments: &[&str], installation: Arc<Installation>, environment: &[(&str, OsString)]) -> Self {
         // What a killed process left there is not where the next one listens.
         drop(fs::remove_file(installation.address_file()));
         let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
