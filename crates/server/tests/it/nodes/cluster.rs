@@ -78,7 +78,10 @@ impl Node {
     fn over(postgres: &PostgresServer) -> Self {
         let proxy = Proxy::to(postgres.port());
         let url = postgres.url(proxy.port());
-        let installation = Installation::new(PROGRAM).with_environment("KEYWARD_DATABASE_URL", url);
+        let installation = Installation::new(PROGRAM)
+            .with_environment("KEYWARD_DATABASE_URL", url)
+            // What went wrong, without a line for each of thousands of requests.
+            .with_environment("KEYWARD_LOG", "warn");
         Self {
             proxy,
             installation: Arc::new(installation),

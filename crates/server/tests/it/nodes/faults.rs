@@ -1,8 +1,9 @@
 //! Everything fails in turn, at random moments of a random workload, and the promise is judged over the whole history.
 //!
 //! Which fault, where and for how long comes from the seed; how the threads meet it does not, so that a seed repeats the kind of a run and
-//! not its every step. `KEYWARD_FAULTS_SEED` and `KEYWARD_FAULTS_DELETES` choose a seed and how many deletions are to meet a fault.
+//! not its every step. Variables choose the seed and how much is tried; CONTRIBUTING.md lists them.
 
+use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,17 @@ use super::checker::{Violation, violations};
 use super::cluster::{Cluster, Node, faketime};
 use super::history::{Act, Answer, Event, History};
 use super::tell;
-use super::workload::{VERIFIERS_A_NODE, WRITERS, Workload};
+use super::workload::{VERIFIERS_A_NODE, WRITERS, Workload, pause};
 
 const SEED_VARIABLE: &str = "KEYWARD_FAULTS_SEED";
 const DELETES_VARIABLE: &str = "KEYWARD_FAULTS_DELETES";
 /// The seeds of the usual run; each meets its share of the faults and of the deletions.
 const SEEDS: [u64; 2] = [1, 2];
+/// How many nodes; for looking for what has failed with as little as possible around it.
+const NODES_VARIABLE: &str = "KEYWARD_FAULTS_NODES";
+/// Which faults, by their names in this file with commas between; all without it.
+const ONLY_VARIABLE: &str = "KEYWARD_FAULTS_ONLY";
+const USUAL_NODES: usize = 3;
 const USUAL_DELETES: usize = 60;
 /// In a statement of every renewal, and of nothing else.
 const RENEWAL: &str = "node_lease";
@@ -71,19 +77,21 @@ impl Fault {
 
 #[test]
 fn no_node_accepts_what_was_ended_and_nothing_acknowledged_is_lost() {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().expect("the variable is a number"))
-    };
-    let deletes = number(DELETES_VARIABLE).map_or(USUAL_DELETES, |deletes| {
-        usize::try_from(deletes).expect("it is not that many")
-    });
+    let deletes = chosen(DELETES_VARIABLE).unwrap_or(USUAL_DELETES);
     let mut faults = Fault::ALL.to_vec();
     if faketime().is_none() {
         tell("skipped: nodes whose clocks are off: Debian's package `faketime` is not installed");
         faults.retain(|fault| !fault.needs_faketime());
     }
-    match number(SEED_VARIABLE) {
+    if let Ok(only) = std::env::var(ONLY_VARIABLE) {
+        faults.retain(|fault| only.split(',').any(|name| name == format!("{fault:?}")));
+        assert!(
+            !faults.is_empty(),
+            "`{ONLY_VARIABLE}` names no fault: {:?}",
+            Fault::ALL
+        );
+    }
+    match chosen(SEED_VARIABLE) {
         Some(seed) => run(seed, deletes, &faults),
         None => {
             let share = faults.len().div_ceil(SEEDS.len());
@@ -94,8 +102,15 @@ fn no_node_accepts_what_was_ended_and_nothing_acknowledged_is_lost() {
     }
 }
 
+/// The number that a variable holds.
+fn chosen<T: FromStr>(variable: &str) -> Option<T> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse().ok();
+    Some(number.unwrap_or_else(|| panic!("`{variable}` must be a number")))
+}
+
 fn run(seed: u64, deletes: usize, faults: &[Fault]) {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::start(chosen(NODES_VARIABLE).unwrap_or(USUAL_NODES));
     let history = History::begin();
     let workload = Workload::of(&cluster, &history);
     let mut chance = Chance::of(seed);
@@ -155,7 +170,7 @@ fn let_fail(fault: Fault, workload: &Workload<'_>, chance: &mut Chance) -> Optio
     let longer_than_a_lease = 2_000 + chance.below(1_000);
     let any_time = 100 + chance.below(2_900);
     let begun_us = history.now_us();
-    workload.faults.fetch_add(1, Ordering::SeqCst);
+    workload.begin_fault();
     let is_caught = match fault {
         Fault::Kill => {
             node.kill9();
@@ -215,7 +230,7 @@ fn let_fail(fault: Fault, workload: &Workload<'_>, chance: &mut Chance) -> Optio
         for_ms(20);
     }
     let recovered_ms = healed.elapsed().as_millis();
-    workload.faults.fetch_add(1, Ordering::SeqCst);
+    workload.end_fault();
     let told = format!("{fault:?} at node {place}, ready again after {recovered_ms} ms");
     history.fault(begun_us, told.clone());
     if !is_well() {
@@ -235,13 +250,10 @@ fn caught(node: &Node, saying: &str, at_commit: AtCommit, ms: usize) -> bool {
     is_caught
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the length of a fault; nothing is expected of it but that it lasts"
-)]
 fn for_ms(ms: usize) {
-    let ms = u64::try_from(ms).expect("it is not that long");
-    std::thread::sleep(Duration::from_millis(ms));
+    pause(Duration::from_millis(
+        u64::try_from(ms).expect("it is not that long"),
+    ));
 }
 
 fn judge(seed: u64, workload: &Workload<'_>, unwell: &[String]) {

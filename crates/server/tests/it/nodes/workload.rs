@@ -21,8 +21,10 @@ pub(super) const VERIFIERS_A_NODE: usize = 6;
 const LIVING: usize = 10;
 /// Ended keys, the last ones, that are still verified at random. All are at the end.
 const REMEMBERED: usize = 12;
-/// Between two random verifies of a thread that nobody asked for one.
+/// Between two random verifies of a thread that nobody asked for one, and between two writes of a client.
 const PACE: Duration = Duration::from_millis(20);
+/// Of the deletions that meet one fault so many count, so that many deletions take many faults.
+const COUNTED_A_FAULT: usize = 5;
 const TRIES: usize = 6;
 
 /// A key as its clients know it.
@@ -40,9 +42,10 @@ pub(super) struct Workload<'a> {
     pub(super) history: &'a History,
     pub(super) is_over: AtomicBool,
     /// Odd while something fails; raised at each beginning and end.
-    pub(super) faults: AtomicU64,
+    faults: AtomicU64,
     /// Acknowledged deletions during which something failed, or a moment after.
     pub(super) faulted_deletes: AtomicUsize,
+    counted_of_this_fault: AtomicUsize,
     keys: Mutex<Keys>,
     asked: Vec<Asked>,
     last_secret: AtomicU64,
@@ -70,6 +73,7 @@ impl<'a> Workload<'a> {
             is_over: AtomicBool::new(false),
             faults: AtomicU64::new(0),
             faulted_deletes: AtomicUsize::new(0),
+            counted_of_this_fault: AtomicUsize::new(0),
             keys: Mutex::default(),
             asked: cluster.nodes.iter().map(|_| Asked::default()).collect(),
             last_secret: AtomicU64::new(1),
@@ -82,6 +86,15 @@ impl<'a> Workload<'a> {
 
     fn keys(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().expect("nobody panics with the keys")
+    }
+
+    pub(super) fn begin_fault(&self) {
+        self.counted_of_this_fault.store(0, Ordering::SeqCst);
+        self.faults.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn end_fault(&self) {
+        self.faults.fetch_add(1, Ordering::SeqCst);
     }
 
     /// One client that changes keys.
@@ -101,6 +114,7 @@ impl<'a> Workload<'a> {
                 (Some(key), 65..85) => self.edit(&key, node, &mut chance),
                 (Some(key), _) => self.rotate(&key, node),
             }
+            pause(PACE);
         }
     }
 
@@ -186,8 +200,9 @@ impl<'a> Workload<'a> {
             let is_faulted = before % 2 == 1 || before != self.faults.load(Ordering::SeqCst);
             if answer == Answer::Done {
                 self.ask_everywhere(key);
-                self.faulted_deletes
-                    .fetch_add(usize::from(is_faulted), Ordering::SeqCst);
+                if is_faulted && self.counted_of_this_fault.fetch_add(1, Ordering::SeqCst) < COUNTED_A_FAULT {
+                    self.faulted_deletes.fetch_add(1, Ordering::SeqCst);
+                }
                 break;
             }
             node = chance.below(self.cluster.nodes.len());
@@ -302,4 +317,12 @@ fn verified(reply: Option<Reply>) -> Answer {
 fn code(reply: &Reply) -> String {
     let code = reply.json()["code"].as_str().map(str::to_owned);
     code.unwrap_or_else(|| format!("status {}", reply.status))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client's pace, which leaves the machine to the nodes"
+)]
+pub(super) fn pause(length: Duration) {
+    std::thread::sleep(length);
 }
