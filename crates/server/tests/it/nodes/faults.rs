@@ -105,8 +105,7 @@ fn no_node_accepts_what_was_ended_and_nothing_acknowledged_is_lost() {
 /// The number that a variable holds.
 fn chosen<T: FromStr>(variable: &str) -> Option<T> {
     let text = std::env::var(variable).ok()?;
-    let number = text.parse().ok();
-    Some(number.unwrap_or_else(|| panic!("`{variable}` must be a number")))
+    Some(text.parse().ok().expect("the variable holds a number"))
 }
 
 fn run(seed: u64, deletes: usize, faults: &[Fault]) {
