@@ -28,9 +28,9 @@ const ONLY_VARIABLE: &str = "KEYWARD_FAULTS_ONLY";
 const USUAL_NODES: usize = 3;
 const USUAL_DELETES: usize = 60;
 /// In a statement of every renewal, and of nothing else.
-const RENEWAL: &str = "node_lease";
+const RENEWAL: &str = "UPDATE node SET applied";
 /// In a statement of every write to a key.
-const KEY_WRITE: &str = "change_feed";
+const KEY_WRITE: &str = "INSERT INTO change_feed";
 /// Just under the 30 s above which a node does not count as ready.
 const CLOCK_OFF_SECONDS: i32 = 29;
 /// A node that was let alone has to be ready within this; generous, because the machine may be busy.
