@@ -225,7 +225,7 @@ fn environments(visit: &Visit, counts: &[KeyCount]) -> Vec<EnvironmentRow> {
         let count = counts.iter().find(|count| count.environment == environment)?;
         let name = environment.map_or("none", Environment::name);
         Some(EnvironmentRow {
-            name: environment_name(environment),
+            name: environment.map_or("No environment", |one| environment_name(Some(one))),
             href: format!("{}?environment={name}", visit.url("settings/secret-keys")),
             keys: grouped(count.keys.unsigned_abs()),
             spoken: counted(count.keys.unsigned_abs(), "key", "keys"),
