@@ -265,11 +265,15 @@ async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other(kind: Kind) {
     let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(console.test.full_key(&console.organization).await);
-    console
-        .test
-        .place
-        .run("UPDATE audit_entry SET hash = X'00' WHERE chain = 'org-1' AND action = 'key.create'")
-        .await;
+    // Each database has its own name for the type, and takes one byte of text for it.
+    let changed =
+        "UPDATE audit_entry SET hash = CAST('0' AS TYPE) WHERE chain = 'org-1' AND action = 'key.create'";
+    let bytes = match kind {
+        Kind::Sqlite => "BLOB",
+        Kind::Postgres => "BYTEA",
+    };
+    let place = &console.test.place;
+    assert_eq!(place.run(&changed.replace("TYPE", bytes)).await, 1);
     let page = owner.page(&console.path("audit")).await;
     assert!(
         page.contains("can't be read") && page.contains("Created the organization"),
