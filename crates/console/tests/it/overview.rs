@@ -13,7 +13,8 @@ use keyward_core::time::DAY_MS;
 use keyward_core::usage::ClientName;
 use keyward_engine::invitations::InvitationDraft;
 use keyward_engine::verify::VerifyQuestion;
-use keyward_testkit::engine::{Permission, context, draft};
+use keyward_testkit::engine::{Kind, Permission, context, draft};
+use keyward_testkit::on_both_databases;
 
 use crate::support::TestConsole;
 
@@ -46,9 +47,8 @@ async fn production_key(console: &TestConsole, name: &str) -> String {
     made.expect("a key can be made").value.reveal().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_organization_is_taught() {
-    let console = TestConsole::new().await;
+async fn a_new_organization_is_taught(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let page = owner.page("/org/org-1").await;
     for taught in [
@@ -66,9 +66,8 @@ async fn a_new_organization_is_taught() {
     assert!(page.contains("created the organization"), "{page}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_needs_somebody_comes_first_and_leads_there() {
-    let console = TestConsole::new().await;
+async fn what_needs_somebody_comes_first_and_leads_there(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let first = production_key(&console, "<script>alert(1)</script>").await;
     let mut owner = console.owner().await;
     assert!(ask(&console, &first, [192, 0, 2, 1]).await);
@@ -133,10 +132,15 @@ async fn what_needs_somebody_comes_first_and_leads_there() {
     assert!(page.contains("&#60;script&#62;alert(1)"), "{page}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_finds_nothing_there() {
-    let console = TestConsole::new().await;
+async fn a_member_finds_nothing_there(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut member = console.member("member@example.com", Role::Member).await;
     assert_eq!(member.get("/org/org-1").await.status, StatusCode::NOT_FOUND);
     assert_eq!(member.get("/org/org-2").await.status, StatusCode::NOT_FOUND);
 }
+
+on_both_databases!(
+    a_new_organization_is_taught,
+    what_needs_somebody_comes_first_and_leads_there,
+    a_member_finds_nothing_there,
+);
