@@ -41,6 +41,7 @@ cd / && rm -rf "$3"
 pub(crate) struct Cluster {
     guardian: Child,
     url: String,
+    programs: PathBuf,
 }
 
 impl Cluster {
@@ -69,6 +70,11 @@ impl Cluster {
         &self.url
     }
 
+    /// The folder of its programs, for tests that start a server of their own.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     fn start_in(folder: &Path, server_user: Option<UserIds>) -> Result<Self> {
         let programs = prepare_programs(folder, server_user)?;
         let password = system::random_hex(24)?;
@@ -93,7 +99,11 @@ impl Cluster {
         let port = free_port()?;
         let guardian = start_guardian(&programs, folder, server_user, port)?;
         let url = format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres");
-        let mut cluster = Self { guardian, url };
+        let mut cluster = Self {
+            guardian,
+            url,
+            programs,
+        };
         // On an error the cluster is dropped, and with it whatever was started.
         wait_until_ready(folder, &mut cluster.guardian)?;
         Ok(cluster)

@@ -166,6 +166,7 @@ fn run_tests(surroundings: &Surroundings) -> Result<Tally> {
     // Where a preparation failed the tests still run: those that miss it fail and say what they miss.
     if let Some(postgres) = &surroundings.postgres {
         command.env("KEYWARD_TEST_POSTGRES_URL", postgres.url());
+        command.env("KEYWARD_TEST_POSTGRES_PROGRAMS", postgres.programs());
     }
     if let Some(python) = &surroundings.python {
         command.env("KEYWARD_TEST_PYTHON", python);

@@ -25,6 +25,10 @@ pub mod node;
 pub mod organizations;
 pub mod overview_counts;
 pub mod passphrases;
+mod postgres;
+mod postgres_address;
+mod postgres_primary;
+pub mod postgres_promises;
 pub mod purge;
 pub mod schema;
 pub mod second_factors;
@@ -42,3 +46,5 @@ pub mod uses;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;
+pub use postgres_address::AddressRefused;
+pub use postgres_primary::HostRefused;

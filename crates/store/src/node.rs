@@ -4,8 +4,8 @@
 //! PostgreSQL a session-level advisory lock on a connection of its own refuses a second node until nodes can work
 //! together; the connection is asked again and again, and a lock that can't be confirmed is a lock that is lost.
 
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::backend::{Backend, Store, Tx};
 use crate::error::StoreError;
@@ -32,8 +32,8 @@ impl Store {
     pub async fn take_writer_right(&self) -> Result<WriterRight, StoreError> {
         let connection = match &self.backend {
             Backend::Sqlite { .. } => None,
-            Backend::Postgres { options, .. } => {
-                let mut connection = options.connect().await?;
+            Backend::Postgres(postgres) => {
+                let mut connection = postgres.connect().await?;
                 let is_ours: bool = sqlx::query_scalar(TRY_LOCK)
                     .bind(LOCK)
                     .fetch_one(&mut connection)

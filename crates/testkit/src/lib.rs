@@ -18,6 +18,7 @@ mod environment;
 pub mod export;
 pub mod forgery;
 pub mod postgres;
+pub mod postgres_server;
 pub mod python;
 pub mod sample;
 pub mod seed;
