@@ -17,7 +17,7 @@ use crate::deadline::wait_for;
 
 mod standby;
 
-pub use standby::certificate;
+pub use standby::{FrozenSender, certificate};
 
 /// Names the folder of the server's programs; set by `cargo xtask test`. Without it Debian's folders are searched.
 pub const PROGRAMS_VARIABLE: &str = "KEYWARD_TEST_POSTGRES_PROGRAMS";

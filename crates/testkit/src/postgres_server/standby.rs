@@ -58,7 +58,7 @@ impl PostgresServer {
 
     /// Makes a standby take writes.
     pub fn promote(&self) {
-        assert_eq!(self.texts("SELECT pg_promote()::text"), ["true"]);
+        self.run("SELECT pg_promote()");
     }
 
     /// Ends it as a machine that loses its power: nothing is written any more, and nobody told. Returns once nothing answers.
@@ -77,11 +77,11 @@ impl PostgresServer {
         self.order("immediate");
     }
 
-    /// Freezes what a standby receives changes with: the primary sees it connected, and hears nothing of it. Returns how it goes on.
-    pub fn freeze_receiver(&self) -> impl FnOnce() + use<> {
-        let process = self.texts("SELECT pid::text FROM pg_stat_wal_receiver").remove(0);
+    /// Freezes what sends changes to standbys: they seem connected and get nothing.
+    pub fn freeze_sender(&self) -> FrozenSender {
+        let process = self.texts("SELECT pid::text FROM pg_stat_replication").remove(0);
         signal(&process, "STOP");
-        move || signal(&process, "CONT")
+        FrozenSender { process }
     }
 
     /// From here on it takes connections over TLS alone, with the certificate for `localhost` of [`certificate`]'s authority.
@@ -144,6 +144,19 @@ impl PostgresServer {
             })
         };
         std::thread::scope(|scope| scope.spawn(run).join()).expect("the database thread ended by itself")
+    }
+}
+
+/// See [`PostgresServer::freeze_sender`]. Dropping it ends the sender for good, so that what it holds never arrives.
+#[must_use]
+pub struct FrozenSender {
+    process: String,
+}
+
+impl Drop for FrozenSender {
+    fn drop(&mut self) {
+        // A server does not stop before a process of its own that stands still.
+        signal(&self.process, "KILL");
     }
 }
 
