@@ -58,9 +58,10 @@ impl Subject {
             let options = EngineOptions {
                 store,
                 keyring,
-                clock: Arc::new(SystemClock),
+                clock: Arc::new(SystemClock(std::time::Instant::now())),
                 cache_capacity,
                 counting,
+                node_name: "bench".to_owned(),
             };
             Engine::start(options).await.expect("the engine starts")
         });
@@ -178,7 +179,7 @@ pub fn same_keyring(keyring: &Keyring) -> Keyring {
 }
 
 /// The system's clock, as the server hands it in.
-struct SystemClock;
+struct SystemClock(std::time::Instant);
 
 impl Clock for SystemClock {
     #[expect(
@@ -190,5 +191,13 @@ impl Clock for SystemClock {
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn since_boot(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+
+    fn is_real(&self) -> bool {
+        true
     }
 }

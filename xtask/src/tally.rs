@@ -62,6 +62,8 @@ pub(crate) struct TestOutput {
     begun: u64,
     ended: u64,
     ignored: u64,
+    /// What a test itself says that it left out.
+    left_out: Vec<String>,
 }
 
 impl TestOutput {
@@ -76,6 +78,8 @@ impl TestOutput {
             self.ignored += number_before(result, " ignored");
         } else if let Some(sentence) = ignored_test(line) {
             self.tally.skipped.push(sentence);
+        } else if let Some(sentence) = line.strip_prefix("skipped: ") {
+            self.left_out.push(sentence.to_owned());
         }
     }
 
@@ -93,6 +97,7 @@ impl TestOutput {
                 .skipped
                 .push("a test that is marked as ignored".to_owned());
         }
+        self.tally.skipped.append(&mut self.left_out);
         self.tally
     }
 }
@@ -214,6 +219,19 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     fn text_that_only_resembles_a_result_is_not_counted() {
         let output = "running late\nthe test result: 5 passed\ntest a ... ok\nrunning many tests";
         assert_eq!(read(output, true), Tally::default());
+    }
+
+    #[test]
+    fn what_a_test_leaves_out_is_counted_beside_the_ignored_ones() {
+        let mut output = TestOutput::default();
+        for line in [
+            "running 2 tests",
+            "skipped: clocks: there is no `faketime`",
+            "test result: ok. 1 passed; 0 failed; 1 ignored",
+        ] {
+            output.line(line);
+        }
+        assert_eq!(output.finish(true).to_string(), "1 passed, 0 failed, 2 skipped");
     }
 
     #[test]

@@ -134,8 +134,10 @@ pub struct Question<'a> {
     pub purpose: Purpose<'a>,
     /// Where it comes from.
     pub address: CallerAddress,
-    /// The moment of the decision.
+    /// The latest that the moment of the decision can be: for what ends.
     pub now: Timestamp,
+    /// The earliest that it can be: for what begins.
+    pub earliest: Timestamp,
 }
 
 /// Decides everything but the rate limit, which is spent only by requests that nothing else refuses: ask
@@ -150,7 +152,7 @@ pub fn decide(
     question: &Question<'_>,
 ) -> Result<(), Refusal> {
     check_claim(record, question.claim)?;
-    check_state(record, life, organization, question.now)?;
+    check_state(record, life, organization, (question.earliest, question.now))?;
     if !record.conditions.addresses.admits(question.address) {
         return Err(Refusal::AddressNotAllowed);
     }
@@ -199,7 +201,7 @@ fn check_state(
     record: &KeyRecord,
     life: SecretLife,
     organization: OrganizationState,
-    now: Timestamp,
+    (earliest, now): (Timestamp, Timestamp),
 ) -> Result<(), Refusal> {
     if let KeyState::Deleted { reason, .. } = record.state {
         return Err(Refusal::KeyDeleted { reason });
@@ -216,7 +218,7 @@ fn check_state(
         });
     }
     match record.conditions {
-        ref conditions if conditions.is_early(now) => Err(Refusal::KeyNotYetValid {
+        ref conditions if conditions.is_early(earliest) => Err(Refusal::KeyNotYetValid {
             from: conditions.not_before.unwrap_or(now),
         }),
         ref conditions if conditions.is_over(now) => Err(Refusal::KeyExpired {

@@ -8,7 +8,7 @@
 //! share ([`crate::organization_cell`]), and is marked, ordered and forgotten there. Nothing here waits, and no lock is held across an await. The table's hash is the id itself, spread: ids are random and
 //! marked by our MAC, so nobody can choose collisions.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -360,12 +360,7 @@ impl VerificationCache {
         let order = key.order();
         let organization = self.organizations.cell(&key.record.organization_id);
         let mut shard = self.write(id);
-        if !shard.running_loads.is_empty() {
-            let ticket = shard.next_ticket;
-            let recent = shard.recent.entry(id).or_insert(Recent { order, ticket });
-            recent.order = recent.order.max(order);
-            recent.ticket = ticket;
-        }
+        shard.remember(id, order);
         if shard.is_marked_from_before_emptying(id) {
             // It may be older than what others did, the state of the organization included.
             return;
@@ -375,6 +370,26 @@ impl VerificationCache {
         if !is_outdated && shard.find(id).is_none_or(|here| order >= here.key.order()) {
             shard.insert(Entry::new(key, organization), self.capacity_per_shard);
         }
+    }
+
+    /// Takes in that keys were changed by other nodes, and to which version: what is older is forgotten, and no load that may have read
+    /// it brings it back. An end stays an end.
+    pub fn hear_of(&self, changes: &[(KeyId, i64)]) {
+        let mut by_shard: BTreeMap<usize, Vec<(KeyId, i64)>> = BTreeMap::new();
+        for change in changes {
+            by_shard.entry(shard_of(change.0)).or_default().push(*change);
+        }
+        for changes in by_shard.values() {
+            let Some((first, _)) = changes.first() else {
+                continue;
+            };
+            self.write(*first).hear_of(changes);
+        }
+    }
+
+    /// Takes in that an organization was changed by another node, and to which version.
+    pub fn hear_of_organization(&self, id: &OrganizationId, version: i64) {
+        self.organizations.hear_of(id, version);
     }
 
     /// Forgets a key, whatever is known of it: for a write whose row could not be opened.
@@ -443,8 +458,7 @@ impl VerificationCache {
         reason = "the index is a remainder of the length, which is never zero"
     )]
     fn shard(&self, id: KeyId) -> &RwLock<Shard> {
-        // The map inside a shard uses the low bits and the top seven; these come from between.
-        &self.shards[(id.spread() >> 40) as usize % SHARDS]
+        &self.shards[shard_of(id)]
     }
 
     fn read(&self, id: KeyId) -> RwLockReadGuard<'_, Shard> {
@@ -454,6 +468,11 @@ impl VerificationCache {
     fn write(&self, id: KeyId) -> RwLockWriteGuard<'_, Shard> {
         self.shard(id).write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn shard_of(id: KeyId) -> usize {
+    // The map inside a shard uses the low bits and the top seven; these come from between.
+    (id.spread() >> 40) as usize % SHARDS
 }
 
 impl Entry {
@@ -541,6 +560,36 @@ impl Shard {
         self.next_ticket += 1;
         self.running_loads.insert(number);
         number
+    }
+
+    /// Remembers a change as long as a load or a write is running that may have read before it.
+    fn remember(&mut self, id: KeyId, order: Order) {
+        if self.running_loads.is_empty() {
+            return;
+        }
+        let ticket = self.next_ticket;
+        let recent = self.recent.entry(id).or_insert(Recent { order, ticket });
+        recent.order = recent.order.max(order);
+        recent.ticket = ticket;
+    }
+
+    fn hear_of(&mut self, changes: &[(KeyId, i64)]) {
+        let mut is_less = false;
+        for (id, version) in changes {
+            let order = Order {
+                is_ended: false,
+                version: *version,
+            };
+            self.remember(*id, order);
+            if self.find(*id).is_some_and(|here| here.key.order() < order) {
+                is_less |= self.take_out(*id);
+            }
+        }
+        if is_less {
+            let entries = &self.entries;
+            self.queue
+                .retain(|id| entries.find(id.spread(), |entry| entry.id() == *id).is_some());
+        }
     }
 
     fn remove(&mut self, id: KeyId) {

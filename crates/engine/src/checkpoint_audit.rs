@@ -45,7 +45,7 @@ impl Engine {
                 () = self.inner.stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            if !self.inner.right.is_held() {
+            if !self.inner.right.is_held_first() {
                 continue;
             }
             if let Err(error) = self.checkpoint_grown_chains().await {

@@ -1,8 +1,9 @@
-//! Where `now` comes from: a value that the server hands in, so that tests can choose the moment.
+//! Where time comes from: values that the server hands in, so that tests can choose the moment.
 //!
 //! The system's random source stands beside it for the same reason: it is named once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::random::{RandomSource, RandomUnavailable};
 use keyward_core::time::Timestamp;
@@ -11,6 +12,12 @@ use keyward_core::time::Timestamp;
 pub trait Clock: Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine runs. It never jumps, whatever is done to the clock, and goes on while the machine sleeps.
+    fn since_boot(&self) -> Duration;
+
+    /// Whether the moment can be compared with another machine's. A test's clock shows what the test wants.
+    fn is_real(&self) -> bool;
 }
 
 /// The clock that an engine reads.

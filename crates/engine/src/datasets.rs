@@ -390,6 +390,7 @@ impl Engine {
     }
 
     fn question_of<'a>(&self, permit: &'a Permit) -> Question<'a> {
+        let (now, earliest) = self.inner.time.moment();
         Question {
             // The claim was checked when the permit was made, and a key never changes its organization.
             claim: OrganizationClaim::NotAsked,
@@ -398,7 +399,8 @@ impl Engine {
                 resource: permit.resource.as_resource(),
             },
             address: permit.address,
-            now: self.now(),
+            now,
+            earliest,
         }
     }
 }

@@ -212,7 +212,7 @@ impl Engine {
                 () = self.inner.stop.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
-            if !self.inner.right.is_held() {
+            if !self.inner.right.is_held_first() {
                 continue;
             }
             // What is under way is not waited for: a slow contact must not hold up the next round.

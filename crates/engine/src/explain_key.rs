@@ -43,11 +43,16 @@ impl Engine {
                 resource: resource.as_resource(),
             },
         };
+        let (now, earliest) = match question.at {
+            Some(at) => (at, at),
+            None => self.inner.time.moment(),
+        };
         let asked = Question {
             claim: OrganizationClaim::NotAsked,
             purpose,
             address: question.address,
-            now: question.at.unwrap_or_else(|| self.now()),
+            now,
+            earliest,
         };
         Ok(explain(&key.record, SecretLife::Current, state, &asked))
     }

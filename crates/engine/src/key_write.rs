@@ -24,6 +24,7 @@ use keyward_store::{StoreError, Tx};
 use crate::Engine;
 use crate::cache::CachedKey;
 use crate::clock::SystemRandom;
+use crate::confirmations::Confirmed;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::once::FirstAttempt;
@@ -186,6 +187,18 @@ pub struct Written {
     pub waited_ms: u64,
 }
 
+impl Written {
+    /// With what is known of other nodes.
+    pub(crate) fn confirmed_by(self, confirmed: Confirmed) -> Self {
+        Self {
+            confirmed: confirmed.confirmed,
+            waited_out: confirmed.waited_out,
+            waited_ms: confirmed.waited_ms,
+            ..self
+        }
+    }
+}
+
 impl Engine {
     /// Changes a key by a plan made from what is found under the row's lock.
     ///
@@ -240,7 +253,10 @@ impl Engine {
             self.inner.cache.forget(write.id);
         }
         self.inner.cache.unmark(mark);
-        outcome
+        match outcome {
+            Ok(written) => Ok(written.confirmed_by(self.confirm().await)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Tries the write once. What it is about to commit is put into `sent` just before: an error without it means that
@@ -445,9 +461,9 @@ impl Engine {
             key,
             secrets,
             is_changed,
-            confirmed: 1,
-            waited_out: 0,
-            waited_ms: 0,
+            confirmed: Confirmed::ALONE.confirmed,
+            waited_out: Confirmed::ALONE.waited_out,
+            waited_ms: Confirmed::ALONE.waited_ms,
         }
     }
 }

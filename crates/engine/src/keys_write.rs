@@ -99,7 +99,12 @@ impl Engine {
             Err(error) => Err(error),
         };
         marks.into_iter().for_each(|mark| self.inner.cache.unmark(mark));
-        outcome
+        let written = outcome?;
+        let confirmed = self.confirm().await;
+        let each = written.into_iter();
+        Ok(each
+            .map(|(id, each)| (id, each.map(|one| one.confirmed_by(confirmed))))
+            .collect())
     }
 
     /// Tries the chunk once. What it is about to commit is put into `planned` just before: an error with no change in there

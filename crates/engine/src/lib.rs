@@ -16,6 +16,7 @@ mod changes;
 pub mod check_audit;
 pub mod checkpoint_audit;
 pub mod clock;
+pub mod confirmations;
 pub mod context;
 pub mod costly;
 pub mod create_key;
@@ -45,6 +46,10 @@ mod loads;
 pub mod lock_organization;
 pub mod look_up_keys;
 pub mod metrics;
+pub mod node_keeper;
+mod node_time;
+mod node_work;
+pub mod nodes;
 pub mod notices;
 pub mod once;
 pub mod organization_cell;
@@ -99,6 +104,7 @@ use keyward_core::keyring::Keyring;
 use keyward_core::record::Actor;
 use keyward_core::time::Timestamp;
 use keyward_store::audit::BEGIN_DATABASE;
+use keyward_store::node_lease::NewNode;
 use keyward_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,10 +114,12 @@ pub use error::EngineError;
 use crate::cache::VerificationCache;
 use crate::checkpoint_audit::CheckpointSink;
 use crate::clock::SharedClock;
+use crate::confirmations::SharedLook;
 use crate::costly::CostlyDeeds;
 use crate::deliver::Deliveries;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
+use crate::node_time::{MAX_OFFSET_MS, NodeTime};
 use crate::once::RunningAttempts;
 use crate::passphrase_hashing::PassphraseHashing;
 use crate::rates::Rates;
@@ -144,6 +152,8 @@ pub struct EngineOptions {
     pub cache_capacity: usize,
     /// Whether uses of keys are counted.
     pub counting: Counting,
+    /// What this process is called among the nodes that serve a database together.
+    pub node_name: String,
 }
 
 /// The engine. Cheap to clone.
@@ -162,7 +172,11 @@ struct Inner {
     rotating: tokio::sync::Mutex<()>,
     /// Held while organizations are purged.
     purging: tokio::sync::Mutex<()>,
-    clock: SharedClock,
+    time: Arc<NodeTime>,
+    /// This process among the nodes that serve the database together; `None` where it is the only one there can be.
+    node: Option<NewNode>,
+    node_name: String,
+    look: SharedLook,
     prefix: Prefix,
     cache: Arc<VerificationCache>,
     loads: Loads,
@@ -217,8 +231,8 @@ pub enum StartError {
     /// Records are sealed under a version that the keyring does not hold.
     #[error("records are sealed under keyring version {0}, which the keyring does not hold")]
     MissingVersion(i64),
-    /// Another process writes keys to this database.
-    #[error("another Keyward process serves this database")]
+    /// A process of an older version serves this database, and does so alone.
+    #[error("an older Keyward serves this database, and does so alone")]
     NotTheWriter,
     /// The database failed.
     #[error(transparent)]
@@ -246,6 +260,7 @@ impl Engine {
             clock,
             cache_capacity,
             counting,
+            node_name,
         } = options;
         bind_keyring(&store, &keyring, clock.now()).await?;
         let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
@@ -253,26 +268,25 @@ impl Engine {
             .parse()
             .map_err(|_| StartError::Store(StoreError::Unreadable { what: "key prefix" }))?;
         let cache = Arc::new(VerificationCache::new(cache_capacity));
-        let right = Arc::new(Right::none());
+        let right = Arc::new(Right::none(Arc::clone(&clock)));
+        let time = Arc::new(NodeTime::new(clock));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let keeper = right::take(
-            store.clone(),
-            Arc::clone(&right),
-            Arc::clone(&cache),
-            stop.clone(),
-        )
-        .await?;
-        if let Some(keeper) = keeper {
-            tasks.spawn(keeper);
-        }
+        let node = nodes::take_part(&store, (&right, &time), &cache, node_name.clone()).await?;
+        let node = node.map(|(node, keeper)| {
+            tasks.spawn(keeper.keep(stop.clone()));
+            node
+        });
         let inner = Inner {
             store,
             keyring: RwLock::new(Arc::new(keyring)),
             sealing: tokio::sync::RwLock::new(()),
             rotating: tokio::sync::Mutex::new(()),
             purging: tokio::sync::Mutex::new(()),
-            clock,
+            time,
+            node,
+            node_name,
+            look: SharedLook::default(),
             prefix,
             cache,
             loads: Loads::new(),
@@ -301,6 +315,8 @@ impl Engine {
         inner.tasks.spawn(writing);
         let telling = refused_sign_ins::keep_telling(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(telling);
+        let working = node_work::keep_working(Arc::downgrade(&inner), inner.stop.clone());
+        inner.tasks.spawn(working);
         let purging = purge_organization::keep_purging(Arc::downgrade(&inner), inner.stop.clone());
         inner.tasks.spawn(purging);
         Ok(Self { inner })
@@ -318,6 +334,7 @@ impl Engine {
         if let Err(error) = self.settle_usage().await {
             tracing::warn!(%error, "the last uses of keys could not be written, and are lost");
         }
+        self.leave_nodes().await;
         self.inner.store.close().await;
     }
 
@@ -331,7 +348,7 @@ impl Engine {
 
     /// The present moment, by the engine's clock.
     pub fn now(&self) -> Timestamp {
-        self.inner.clock.now()
+        self.inner.time.now()
     }
 
     /// The prefix of this installation's keys.
@@ -370,7 +387,13 @@ impl Engine {
             return Err("shutting down".to_owned());
         }
         if !self.inner.right.is_held() {
-            return Err("the right to write to the database is not held".to_owned());
+            return Err("this node has no lease of the database".to_owned());
+        }
+        let offset = self.inner.time.offset_ms();
+        if offset.abs() > MAX_OFFSET_MS {
+            return Err(format!(
+                "this machine's clock is {offset} ms before the database's: set both by NTP"
+            ));
         }
         self.inner.store.ping().await.map_err(|error| error.to_string())
     }

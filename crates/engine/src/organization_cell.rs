@@ -45,7 +45,7 @@ struct Knowledge {
     /// What is older is not taken in, known or not.
     floor: i64,
     marks: u32,
-    /// A write of this process went through it.
+    /// A write of this process went through it, or one of another was heard of.
     is_written: bool,
     /// Raised when the cache is emptied: what was read before must not be kept after.
     generation: u64,
@@ -134,6 +134,14 @@ impl Knowledge {
         }
     }
 
+    fn hear_of(&mut self, version: i64) {
+        self.is_written = true;
+        self.floor = self.floor.max(version);
+        if self.known.is_some_and(|known| known.version < version) {
+            self.known = None;
+        }
+    }
+
     /// Forgets everything but who marked it.
     fn empty(&mut self) {
         *self = Self {
@@ -193,6 +201,13 @@ impl Organizations {
             knowledge.is_written = true;
             knowledge.learn(standing);
         });
+    }
+
+    /// Takes in that another node changed the organization, to `version`: what is older is not answered from, and not taken in.
+    pub(crate) fn hear_of(&self, id: &OrganizationId, version: i64) {
+        let mut registry = self.registry();
+        let cell = registry.cell(id);
+        cell.change(|knowledge| knowledge.hear_of(version));
     }
 
     /// Takes a mark off: the write's outcome is known and applied.

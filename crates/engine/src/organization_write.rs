@@ -12,6 +12,7 @@ use keyward_store::StoreError;
 use keyward_store::organizations::Organization;
 
 use crate::Engine;
+use crate::confirmations::Confirmed;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::{ATTEMPT_PATIENCE, CALLER_PATIENCE, RETRY_EVERY};
@@ -122,7 +123,18 @@ impl Engine {
             (outcome, _) => outcome,
         };
         self.inner.cache.unmark_organization(mark);
-        outcome
+        let written = outcome?;
+        let Confirmed {
+            confirmed,
+            waited_out,
+            waited_ms,
+        } = self.confirm().await;
+        Ok(OrganizationWritten {
+            confirmed,
+            waited_out,
+            waited_ms,
+            ..written
+        })
     }
 
     /// Tries the write once. What it is about to commit is put into `sent` just before: an error without it means that

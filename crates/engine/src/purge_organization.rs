@@ -193,13 +193,13 @@ pub(crate) async fn keep_purging(engine: Weak<Inner>, stop: CancellationToken) {
         }
         let Some(inner) = engine.upgrade() else { return };
         let engine = Engine { inner };
-        if engine.inner.right.is_held()
+        if engine.inner.right.is_held_first()
             && let Err(error) = engine.tell_rises().await
         {
             tracing::warn!(%error, "whether refusals of keys rise could not be looked at; it is tried again");
         }
         let hour = hour_of(engine.now());
-        if engine.inner.right.is_held() && forgotten_in != Some(hour) {
+        if engine.inner.right.is_held_first() && forgotten_in != Some(hour) {
             match engine.forget_old_usage(engine.now()).await {
                 Ok(_) => forgotten_in = Some(hour),
                 Err(error) => {
@@ -207,7 +207,7 @@ pub(crate) async fn keep_purging(engine: Weak<Inner>, stop: CancellationToken) {
                 }
             }
         }
-        if engine.inner.right.is_held()
+        if engine.inner.right.is_held_first()
             && let Err(error) = engine.run_due_purges(engine.now()).await
         {
             tracing::warn!(%error, "what is due to be purged was not purged; it is tried again");

@@ -58,6 +58,13 @@ impl Engine {
                 "the keyring is being rotated already".to_owned(),
             ));
         };
+        let others = self.count_other_nodes().await?;
+        if others > 0 {
+            return Err(EngineError::Conflict(format!(
+                "{others} other node(s) serve this database and would not have the new version: stop them, rotate, give each of \
+                 them this node's keyring file, and start them again"
+            )));
+        }
         let next = self.keyring().with_new_version(&mut SystemRandom, self.now())?;
         // Told first, here and below: what can't be told is not done, and a version whose file could not be saved after all
         // is one that nothing is sealed under.
@@ -86,7 +93,9 @@ impl Engine {
             .sealed_under()
             .await?
             .is_none_or(|(low, high)| low == active && high == active);
-        let is_replaced = broken == 0 && is_done;
+        // A node that joined meanwhile seals under the old version.
+        let is_alone = self.count_other_nodes().await? == 0;
+        let is_replaced = broken == 0 && is_done && is_alone;
         let ended = Detail::new()
             .fact("version", active)
             .fact("resealed", resealed)

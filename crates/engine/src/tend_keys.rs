@@ -48,7 +48,7 @@ impl Engine {
                 () = self.inner.stop.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
-            if !self.inner.right.is_held() {
+            if !self.inner.right.is_held_first() {
                 continue;
             }
             if let Err(error) = self.tend_keys(&new_context()).await {

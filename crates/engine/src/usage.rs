@@ -12,6 +12,7 @@ use std::time::Duration;
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_store::StoreError;
 use keyward_store::usage::{UsageCount, last_uses};
+use keyward_store::usage_journal::{ALONE, INHERITED, journal_place};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,9 @@ struct Writer {
     added_up_at: Option<Instant>,
 }
 
+type Tallies = Vec<(KeyId, Tally)>;
+
+#[derive(Clone, Copy)]
 enum Kind {
     Journal,
     AddUp,
@@ -66,7 +70,9 @@ enum Kind {
 struct Batch {
     kind: Kind,
     parts: Vec<usize>,
-    tallies: Vec<(KeyId, Tally)>,
+    /// What was not in the journal before.
+    fresh: Tallies,
+    /// What is written: with what was in the journal, where that is added up.
     counts: Vec<UsageCount>,
 }
 
@@ -93,8 +99,11 @@ impl Engine {
         for part in 0..PARTS {
             tallies.append(&mut self.inner.notes.counts(part).take_fresh());
         }
-        self.write(&mut writer, self.batch(Kind::Journal, Vec::new(), tallies))
-            .await
+        self.write(
+            &mut writer,
+            self.batch(Kind::Journal, Vec::new(), (tallies, Vec::new())),
+        )
+        .await
     }
 
     /// Writes everything that was counted where queries read it.
@@ -138,21 +147,9 @@ impl Engine {
     /// Finds out where the numbers stand, adds up what an earlier process left in the journal, and ends what was begun.
     async fn begin_writing(&self, writer: &mut Writer) -> Result<(), StoreError> {
         if writer.number.is_none() {
-            let store = &self.inner.store;
-            let mut number = store.usage_mark().await?;
-            for part in store.usage_journal_parts().await? {
-                let counts = store.usage_journal(part).await?;
-                let mut tx = store.begin().await?;
-                number += 1;
-                if !tx.claim_usage_number(number).await? {
-                    return Err(StoreError::NotTheWriter);
-                }
-                // What was new then was not told of then; it is not told of now either, when it is old.
-                tx.record_usage(&counts).await?;
-                tx.clear_usage_journal(part).await?;
-                tx.commit().await?;
-            }
-            writer.number = Some(number);
+            // What is in memory and in the journal is added up from the journal, by us now or by an heir before.
+            self.drop_kept();
+            writer.number = Some(self.add_up_journal_of(self.slot(), 1).await?);
         }
         match writer.unfinished.clone() {
             Some(batch) => self.finish(writer, batch).await,
@@ -160,36 +157,91 @@ impl Engine {
         }
     }
 
-    async fn add_up(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let (mut parts, mut tallies) = (Vec::new(), Vec::new());
+    /// This process's place among those that count.
+    fn slot(&self) -> i64 {
+        self.inner.node.as_ref().map_or(ALONE, |node| node.slot)
+    }
+
+    /// Where a part of this process's journal is.
+    fn place_of(&self, part: usize) -> i64 {
+        journal_place(self.slot(), part)
+    }
+
+    fn drop_kept(&self) {
         for part in 0..PARTS {
-            let mut taken = self.inner.notes.counts(part).take_all();
-            if taken.is_empty() {
+            drop(self.inner.notes.counts(part).take_kept());
+        }
+    }
+
+    /// Adds up what is in the journal of a slot; the number that it stands at after it.
+    async fn add_up_journal_of(&self, slot: i64, step: i64) -> Result<i64, StoreError> {
+        let store = &self.inner.store;
+        let mut number = store.usage_mark(slot).await?;
+        for part in store.usage_journal_parts(slot).await? {
+            let counts = store.usage_journal(part).await?;
+            let mut tx = store.begin().await?;
+            if !tx.claim_usage_number(slot, (number, number + step)).await? {
+                return Err(StoreError::NotTheWriter);
+            }
+            number += step;
+            // What was new then was not told of then; it is not told of now either, when it is old.
+            tx.record_usage(&counts).await?;
+            tx.clear_usage_journal(part).await?;
+            tx.commit().await?;
+        }
+        Ok(number)
+    }
+
+    /// Adds up what nodes had in the journal that are gone and will not come back for it. One that comes back all the same
+    /// finds its number raised, and knows that its journal was added up.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn inherit_usage(&self) -> Result<(), StoreError> {
+        let store = &self.inner.store;
+        // Before the nodes, so that one which joins meanwhile is seen.
+        let slots = store.usage_journal_slots().await?;
+        if slots.iter().all(|slot| *slot == self.slot()) {
+            return Ok(());
+        }
+        let nodes = store.node_slots().await?;
+        for slot in slots {
+            if slot != self.slot() && !nodes.contains(&slot) {
+                self.add_up_journal_of(slot, INHERITED).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_up(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let (mut parts, mut fresh, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for part in 0..PARTS {
+            let (mut new, mut old) = self.inner.notes.counts(part).take_all();
+            if new.is_empty() && old.is_empty() {
                 continue;
             }
             parts.push(part);
-            tallies.append(&mut taken);
-            if tallies.len() >= FEW {
-                let (parts, tallies) = (std::mem::take(&mut parts), std::mem::take(&mut tallies));
-                self.write(writer, self.batch(Kind::AddUp, parts, tallies))
-                    .await?;
+            fresh.append(&mut new);
+            kept.append(&mut old);
+            if fresh.len() + kept.len() >= FEW {
+                let all = (std::mem::take(&mut fresh), std::mem::take(&mut kept));
+                let batch = self.batch(Kind::AddUp, std::mem::take(&mut parts), all);
+                self.write(writer, batch).await?;
             }
         }
-        self.write(writer, self.batch(Kind::AddUp, parts, tallies))
+        self.write(writer, self.batch(Kind::AddUp, parts, (fresh, kept)))
             .await?;
         writer.added_up_at = Some(Instant::now());
         Ok(())
     }
 
-    fn batch(&self, kind: Kind, parts: Vec<usize>, tallies: Vec<(KeyId, Tally)>) -> Batch {
-        let counts = tallies
-            .iter()
-            .filter_map(|(key, tally)| self.count(*key, tally))
-            .collect();
+    fn batch(&self, kind: Kind, parts: Vec<usize>, (fresh, kept): (Tallies, Tallies)) -> Batch {
+        let all = fresh.iter().chain(&kept);
+        let counts = all.filter_map(|(key, tally)| self.count(*key, tally)).collect();
         Batch {
             kind,
             parts,
-            tallies,
+            fresh,
             counts,
         }
     }
@@ -217,16 +269,20 @@ impl Engine {
         match outcome {
             Ok(number) => writer.number = Some(number),
             Err(error) => {
-                // Another process may have written since, and nothing of this batch: then its next number is another.
                 if matches!(error, StoreError::NotTheWriter) {
+                    // An heir took this process for gone and added its journal up: what is not written is only what never was in it.
                     writer.number = None;
+                    let fresh = (batch.fresh.clone(), Vec::new());
+                    let rest = Arc::new(self.batch(batch.kind, batch.parts.clone(), fresh));
+                    writer.unfinished = Some(Arc::clone(&rest));
+                    self.show(Some(rest));
                 }
                 return Err(error);
             }
         }
         writer.unfinished = None;
         if let Kind::Journal = batch.kind {
-            for (part, tallies) in by_part(batch.tallies.iter().copied(), |(key, _)| *key) {
+            for (part, tallies) in by_part(batch.fresh.iter().copied(), |(key, _)| *key) {
                 self.inner.notes.counts(part).keep(tallies);
             }
         }
@@ -241,24 +297,25 @@ impl Engine {
     /// One transaction, under `number`; the number that the database stands at after it.
     async fn write_once(&self, batch: &Batch, number: i64) -> Result<i64, StoreError> {
         let mut tx = self.inner.store.begin().await?;
-        if !tx.claim_usage_number(number).await? {
+        if !tx.claim_usage_number(self.slot(), (number - 1, number)).await? {
             tx.rollback().await?;
-            // It is written, and the answer was lost; any other number is another process's.
-            return match self.inner.store.usage_mark().await? {
-                found if found == number => Ok(number),
+            // It is written, and the answer was lost; any other number of ours is another process's.
+            return match self.inner.store.usage_mark(self.slot()).await? {
+                found if found % INHERITED == number % INHERITED => Ok(found),
                 _ => Err(StoreError::NotTheWriter),
             };
         }
         match batch.kind {
             Kind::Journal => {
                 for (part, counts) in by_part(batch.counts.iter(), |count| count.key_id) {
-                    tx.put_usage_journal((number_of(part), number), &counts).await?;
+                    tx.put_usage_journal((self.place_of(part), number), &counts)
+                        .await?;
                 }
             }
             Kind::AddUp => {
                 let new = tx.record_usage(&batch.counts).await?;
                 for part in &batch.parts {
-                    tx.clear_usage_journal(number_of(*part)).await?;
+                    tx.clear_usage_journal(self.place_of(*part)).await?;
                 }
                 self.tell_new_addresses(&mut tx, &new).await?;
             }
@@ -279,10 +336,6 @@ fn by_part<T>(items: impl Iterator<Item = T>, key: impl Fn(&T) -> KeyId) -> BTre
         parts.entry(part_of(key(&item))).or_default().push(item);
     }
     parts
-}
-
-fn number_of(part: usize) -> i64 {
-    i64::try_from(part).unwrap_or(i64::MAX)
 }
 
 /// Writes uses until the engine stops or is dropped. The last ones are written by the shut-down itself, when no task is

@@ -202,12 +202,14 @@ impl Counts {
         self.fresh.take()
     }
 
-    /// Takes everything out, to be added up.
-    pub(crate) fn take_all(&mut self) -> Vec<(KeyId, Tally)> {
-        for (id, tally) in self.kept.take() {
-            self.lost += self.fresh.add(id, tally);
-        }
-        self.take_fresh()
+    /// Takes everything, to be added up: what is fresh, and what is in the journal.
+    pub(crate) fn take_all(&mut self) -> (Vec<(KeyId, Tally)>, Vec<(KeyId, Tally)>) {
+        (self.take_fresh(), self.take_kept())
+    }
+
+    /// Takes what is in the journal.
+    pub(crate) fn take_kept(&mut self) -> Vec<(KeyId, Tally)> {
+        self.kept.take()
     }
 
     /// Keeps what was written into the journal.

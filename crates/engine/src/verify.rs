@@ -366,11 +366,13 @@ impl Engine {
     }
 
     fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> Question<'a> {
+        let (now, earliest) = self.inner.time.moment();
         Question {
             claim: question.claim,
             purpose: question.purpose,
             address: question.address,
-            now: self.now(),
+            now,
+            earliest,
         }
     }
 

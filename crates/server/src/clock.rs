@@ -3,10 +3,12 @@
 //! Within a process it never goes back: a key that was seen as expired stays so, whatever is done to the clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use keyward_core::time::Timestamp;
 use keyward_engine::clock::Clock;
+use rustix::time::{ClockId, clock_gettime};
 
 /// 2026-01-01. A clock that shows less is not set, and would make expired keys valid.
 const EARLIEST: Timestamp = Timestamp::from_unix_ms(1_767_225_600_000);
@@ -37,6 +39,17 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         self.show(read())
+    }
+
+    fn since_boot(&self) -> Duration {
+        // Unlike the monotonic clock it goes on while the machine sleeps, and so does a lease.
+        let read = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(read.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or_default())
+    }
+
+    fn is_real(&self) -> bool {
+        true
     }
 }
 

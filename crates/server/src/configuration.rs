@@ -54,6 +54,10 @@ pub(crate) struct Place {
     /// The keyring's file [default: `keyring.json` in the data folder]
     #[arg(long, global = true, env = "KEYWARD_KEYRING_FILE", value_name = "FILE")]
     pub(crate) keyring_file: Option<PathBuf>,
+
+    /// What this process is called among the nodes that serve a PostgreSQL database together [default: the machine's name]
+    #[arg(long, global = true, env = "KEYWARD_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
 }
 
 /// Which server is managed, and as whom.

@@ -56,6 +56,11 @@ fn room_within(limit: Option<u64>, wanted: usize) -> usize {
     usize::try_from(room).unwrap_or(wanted).min(wanted)
 }
 
+/// What this machine calls itself.
+pub(crate) fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

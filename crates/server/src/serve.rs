@@ -77,6 +77,7 @@ pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<
         clock: Arc::new(SystemClock::new()),
         cache_capacity,
         counting: Counting::On,
+        node_name: place.node_name.clone().unwrap_or_else(process::machine_name),
     };
     let engine = Engine::start(options)
         .await
@@ -171,8 +172,7 @@ fn explain(error: StartError, place: &Place, file: &KeyringFile) -> anyhow::Erro
             )
         }
         StartError::NotTheWriter => {
-            "another Keyward process works with this PostgreSQL database, and this version \
-                                     serves one database from one process; stop the other one first"
+            "a process of an older version works with this PostgreSQL database, and serves it alone; stop it first"
                 .to_owned()
         }
         _ => format!("could not start with the database `{}`", place.database().shown()),

@@ -13,7 +13,7 @@ use keyward_core::record::KeyRecord;
 use keyward_core::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
-use crate::backend::{Store, Tx};
+use crate::backend::{Store, Tx, TxInner};
 use crate::error::StoreError;
 
 const START_CHAIN: &str =
@@ -36,6 +36,15 @@ const LAST_RESTORE: &str = "SELECT MAX(at) FROM audit_entry WHERE chain = $1 AND
 
 const NEXT_CHANGE: &str =
     "UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value";
+/// As above, and wakes the nodes once it is committed.
+const NEXT_CHANGE_TOLD: &str = "WITH next AS \
+    (UPDATE change_counter SET value = value + 1 WHERE id = 1 AND epoch = $1 RETURNING value) \
+    SELECT value FROM next, pg_notify('keyward_changes', '')";
+/// What every node knows already.
+const FORGET: &str = "UPDATE change_counter SET forgotten = COALESCE((SELECT MAX(number) FROM change_feed \
+    WHERE at < $1 AND number <= COALESCE((SELECT MIN(applied) FROM node WHERE lapsed_at IS NULL), value)), forgotten) \
+    WHERE id = 1 RETURNING forgotten";
+const FORGET_ROWS: &str = "DELETE FROM change_feed WHERE number <= $1";
 /// What stands in place of a key's id where an organization itself was written.
 const NO_KEY: &str = "";
 const INSERT_FEED: &str =
@@ -370,9 +379,24 @@ impl Tx {
     /// # Errors
     /// [`StoreError::NotTheWriter`] if `epoch` is over: then the whole transaction must not commit.
     pub(crate) async fn next_change(&mut self, epoch: i64) -> Result<i64, StoreError> {
+        let sql = match &self.inner {
+            TxInner::Sqlite(_) => NEXT_CHANGE,
+            TxInner::Postgres(_) => NEXT_CHANGE_TOLD,
+        };
         in_tx!(self, on =>
-            sqlx::query_scalar::<_, i64>(NEXT_CHANGE).bind(epoch).fetch_optional(on).await)?
+            sqlx::query_scalar::<_, i64>(sql).bind(epoch).fetch_optional(on).await)?
         .ok_or(StoreError::NotTheWriter)
+    }
+
+    /// Removes the changes of before `before_ms` that every node that counts knows; how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(crate) async fn forget_changes(&mut self, before_ms: i64) -> Result<u64, StoreError> {
+        let upto = in_tx!(self, on =>
+            sqlx::query_scalar::<_, i64>(FORGET).bind(before_ms).fetch_one(on).await)?;
+        Ok(in_tx!(self, on =>
+            sqlx::query(FORGET_ROWS).bind(upto).execute(on).await.map(|done| done.rows_affected()))?)
     }
 
     /// Puts an event into the outbox under a number of [`Tx::next_change`].

@@ -53,7 +53,7 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "change_counter",
-        columns: &[("id", N), ("value", N), ("epoch", N)],
+        columns: &[("id", N), ("value", N), ("epoch", N), ("forgotten", N)],
         order: &["id"],
     },
     Table {
@@ -406,6 +406,7 @@ const TABLES: &[Table] = &[
 const LEFT_OUT: &[&str] = &[
     "idempotency",
     "bulk_preview",
+    "node",
     "passphrase",
     "person_session",
     "recovery_code",

@@ -37,8 +37,8 @@ pub enum StoreError {
         /// Which part of which row, without its content.
         what: &'static str,
     },
-    /// Another process took over the right to write keys.
-    #[error("another Keyward process has taken over this database")]
+    /// This process has no right to write at the moment: its lease or its epoch is over.
+    #[error("this process has no right to write to the database at the moment")]
     NotTheWriter,
     /// The database belongs to a later version of the program, or a migration failed.
     #[error("{0}")]

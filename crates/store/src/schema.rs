@@ -21,11 +21,11 @@ static MIGRATIONS: Migrator = {
 };
 
 /// What this binary writes; compared with what the database asks for.
-pub const SCHEMA_LEVEL: i64 = 3;
+pub const SCHEMA_LEVEL: i64 = 4;
 /// The oldest binary that can use a database migrated by this one. Level 1 does not know rate limits, and would let pass what
 /// they hold back. Level 2 does not know second factors: rotating the keyring it would leave their seeds sealed under the version
-/// that it drops, and nobody who has one could sign in any more.
-pub const SCHEMA_OLDEST_BINARY: i64 = 3;
+/// that it drops, and nobody who has one could sign in any more. Level 3 serves a database alone, and tells no other node.
+pub const SCHEMA_OLDEST_BINARY: i64 = 4;
 
 const OLDEST_BINARY_SETTING: &str = "schema.oldest_binary";
 

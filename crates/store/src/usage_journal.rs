@@ -2,7 +2,8 @@
 //! written twice.
 //!
 //! The journal is written every second under load: few rows, whatever the number of keys. It is divided into parts by key,
-//! so that what was added up can be removed part by part.
+//! so that what was added up can be removed part by part. Each process that counts has a slot of its own, with its parts and its
+//! number.
 
 use keyward_core::time::Timestamp;
 use keyward_core::usage::{Outcome, Source, UsedFor};
@@ -12,11 +13,23 @@ use crate::error::StoreError;
 use crate::keys::id_pair;
 use crate::usage::UsageCount;
 
-const CLAIM: &str = "UPDATE usage_mark SET number = $1 WHERE id = 1 AND number = $1 - 1";
-const MARK: &str = "SELECT number FROM usage_mark WHERE id = 1";
+/// The slot of a process that serves its database alone.
+pub const ALONE: i64 = 0;
+/// By how much an heir raises a slot's number. What is below is the owner's, so that it can tell its own last batch from an
+/// inheritance.
+pub const INHERITED: i64 = 1 << 32;
+/// Between the parts of one slot and the next; more than any process has.
+const PARTS_OF_SLOT: i64 = 4_096;
+
+const CLAIM: &str = "UPDATE usage_mark SET number = $3 WHERE id = $1 AND number = $2";
+const MARK: &str = "SELECT number FROM usage_mark WHERE id = $1";
+const BEGIN_MARK: &str = "INSERT INTO usage_mark (id, number) VALUES ($1, 0) ON CONFLICT (id) DO NOTHING";
+const DROP_MARK: &str = "DELETE FROM usage_mark WHERE id = $1 AND id <> 1";
 const PUT: &str = "INSERT INTO usage_journal (part, number, counts) VALUES ($1, $2, $3)";
 const CLEAR: &str = "DELETE FROM usage_journal WHERE part = $1";
-const LIST_PARTS: &str = "SELECT DISTINCT part FROM usage_journal ORDER BY part";
+const LIST_PARTS: &str =
+    "SELECT DISTINCT part FROM usage_journal WHERE part >= $1 AND part < $2 ORDER BY part";
+const LIST_SLOTS: &str = "SELECT DISTINCT part / 4096 FROM usage_journal ORDER BY 1";
 const LIST: &str = "SELECT counts FROM usage_journal WHERE part = $1 ORDER BY number";
 
 /// A count as the journal holds it: the fields in their order.
@@ -35,20 +48,48 @@ type Kept = (
 );
 
 impl Store {
-    /// The number of the last batch of counts that was written.
+    /// The number of the last batch of counts that was written in a slot.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn usage_mark(&self) -> Result<i64, StoreError> {
-        Ok(on_read!(self, on => sqlx::query_scalar(MARK).fetch_one(on).await)?)
+    pub async fn usage_mark(&self, slot: i64) -> Result<i64, StoreError> {
+        let found = on_read!(self, on =>
+            sqlx::query_scalar(MARK).bind(mark_of(slot)).fetch_optional(on).await)?;
+        if let Some(number) = found {
+            return Ok(number);
+        }
+        let mut tx = self.begin().await?;
+        in_tx!(tx, on => sqlx::query(BEGIN_MARK).bind(mark_of(slot)).execute(on).await.map(drop))?;
+        tx.commit().await?;
+        Ok(on_read!(self, on => sqlx::query_scalar(MARK).bind(mark_of(slot)).fetch_one(on).await)?)
     }
 
-    /// Parts of the journal that hold something.
+    /// Forgets a slot in which nothing is written any more.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn usage_journal_parts(&self) -> Result<Vec<i64>, StoreError> {
-        Ok(on_read!(self, on => sqlx::query_scalar(LIST_PARTS).fetch_all(on).await)?)
+    pub async fn drop_usage_mark(&self, slot: i64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        in_tx!(tx, on => sqlx::query(DROP_MARK).bind(mark_of(slot)).execute(on).await.map(drop))?;
+        tx.commit().await
+    }
+
+    /// Slots whose part of the journal holds something.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn usage_journal_slots(&self) -> Result<Vec<i64>, StoreError> {
+        Ok(on_read!(self, on => sqlx::query_scalar(LIST_SLOTS).fetch_all(on).await)?)
+    }
+
+    /// Parts of a slot's journal that hold something.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn usage_journal_parts(&self, slot: i64) -> Result<Vec<i64>, StoreError> {
+        let (from, to) = (slot * PARTS_OF_SLOT, (slot + 1) * PARTS_OF_SLOT);
+        Ok(on_read!(self, on =>
+            sqlx::query_scalar(LIST_PARTS).bind(from).bind(to).fetch_all(on).await)?)
     }
 
     /// What a part of the journal holds; the same thing may be in it several times.
@@ -70,13 +111,18 @@ impl Store {
 }
 
 impl Tx {
-    /// Says that this transaction writes the batch of this number; `false` if it is not the next one, because it was
-    /// written before, or another process writes.
+    /// Says that this transaction writes the batch that takes a slot from one number to another; `false` if it does not stand at the
+    /// first, because it was written before, or another process writes.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn claim_usage_number(&mut self, number: i64) -> Result<bool, StoreError> {
-        let done = in_tx!(self, on => sqlx::query(CLAIM).bind(number).execute(on).await.map(|done| done.rows_affected()))?;
+    pub async fn claim_usage_number(
+        &mut self,
+        slot: i64,
+        (from, to): (i64, i64),
+    ) -> Result<bool, StoreError> {
+        let done = in_tx!(self, on => sqlx::query(CLAIM).bind(mark_of(slot)).bind(from).bind(to)
+            .execute(on).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
 
@@ -103,6 +149,15 @@ impl Tx {
         in_tx!(self, on => sqlx::query(CLEAR).bind(part).execute(on).await.map(drop))?;
         Ok(())
     }
+}
+
+/// Where a part of a slot's journal is.
+pub fn journal_place(slot: i64, part: usize) -> i64 {
+    slot * PARTS_OF_SLOT + i64::try_from(part).unwrap_or(PARTS_OF_SLOT - 1)
+}
+
+const fn mark_of(slot: i64) -> i64 {
+    slot + 1
 }
 
 fn keep(count: &UsageCount) -> Kept {

@@ -138,6 +138,20 @@ impl Place {
         done.expect("the test's statement runs")
     }
 
+    /// Runs a statement in a transaction that stays open until what is given back is dropped. PostgreSQL only.
+    pub async fn hold(&self, sql: &str) -> PgConnection {
+        let Self::Postgres(database) = self else {
+            panic!("only PostgreSQL has several writers");
+        };
+        let mut connection = connect(&database.url).await;
+        for sql in ["BEGIN", sql] {
+            let sql = AssertSqlSafe(sql.to_owned());
+            let held = sqlx::query(sql).execute(&mut connection).await;
+            held.expect("the test's statement runs");
+        }
+        connection
+    }
+
     /// Runs statements on one connection and gives the last column of the last one's rows, as texts.
     pub async fn texts(&self, statements: &[&str]) -> Vec<String> {
         let mut texts = Vec::new();
@@ -397,6 +411,7 @@ pub async fn start(
         clock,
         cache_capacity,
         counting: Counting::On,
+        node_name: "test".to_owned(),
     })
     .await
 }

@@ -124,25 +124,34 @@ pub struct KeywardProcess {
 impl KeywardProcess {
     /// Starts `keyward quickstart`.
     pub fn quickstart(installation: impl Into<Arc<Installation>>) -> Self {
-        Self::start(&["quickstart"], installation.into())
+        Self::start(&["quickstart"], installation.into(), &[])
     }
 
     /// Starts `keyward serve`.
     pub fn serve(installation: impl Into<Arc<Installation>>) -> Self {
-        Self::start(&["serve"], installation.into())
+        Self::start(&["serve"], installation.into(), &[])
     }
 
     /// Starts `keyward serve` with more flags.
     pub fn serve_with(installation: impl Into<Arc<Installation>>, flags: &[&str]) -> Self {
-        Self::start(&[&["serve"], flags].concat(), installation.into())
+        Self::start(&[&["serve"], flags].concat(), installation.into(), &[])
     }
 
-    fn start(arguments: &[&str], installation: Arc<Installation>) -> Self {
+    /// Starts `keyward serve` with variables that are for this process alone.
+    pub fn serve_with_environment(
+        installation: impl Into<Arc<Installation>>,
+        environment: &[(&str, OsString)],
+    ) -> Self {
+        Self::start(&["serve"], installation.into(), environment)
+    }
+
+    fn start(arguments: &[&str], installation: Arc<Installation>, environment: &[(&str, OsString)]) -> Self {
         // What a killed process left there is not where the next one listens.
         drop(fs::remove_file(installation.address_file()));
         let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let mut child = installation
             .command(&[arguments, &ports].concat())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -207,16 +216,30 @@ impl KeywardProcess {
 
     /// Asks the process to end, as a service manager does, and waits until it has.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_for_exit()
+    }
+
+    /// Stops the process where it is, as a machine that is overloaded or frozen: it keeps everything and does nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let process = self.child.id().to_string();
         // The shell has `kill` built in; a minimal image may not have the program.
         let sent = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &process])
+            .args(["-c", &format!("kill -{name} \"$0\""), &process])
             .status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "could not send SIGTERM to process {process}"
+            "could not send SIG{name} to process {process}"
         );
-        self.wait_for_exit()
     }
 
     /// Runs the same program on the same data folder; see [`Installation::cli`].

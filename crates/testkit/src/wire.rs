@@ -4,9 +4,10 @@
 //! keep-alive and no chunked bodies; a short answer with its length is all that is expected.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -71,13 +72,35 @@ pub fn exchange(address: &str, request: &str) -> Reply {
     parse(&String::from_utf8_lossy(&answer))
 }
 
+/// Sends `GET path`; `None` where no whole answer came within the limit.
+pub fn get_within(address: &str, path: &str, header_lines: &[String], limit: Duration) -> Option<Reply> {
+    let address: SocketAddr = address.parse().ok()?;
+    let stream = TcpStream::connect_timeout(&address, limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    whole_answer(stream, &request("GET", path, header_lines, ""))
+}
+
 /// Sends `method path` with a JSON body over a Unix socket; `None` where the server ended before its answer was whole.
 pub fn manage(socket: &Path, method: &str, path: &str, body: &str) -> Option<Reply> {
-    let mut stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream
-        .write_all(management_request(method, path, body).as_bytes())
-        .ok()?;
+    manage_within(socket, (method, path), &[], body, PATIENCE)
+}
+
+/// The same with more header lines; `None` also where the answer does not come within the limit. The server may still do it.
+pub fn manage_within(
+    socket: &Path,
+    (method, path): (&str, &str),
+    header_lines: &[String],
+    body: &str,
+    limit: Duration,
+) -> Option<Reply> {
+    let stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.set_write_timeout(Some(limit)).ok()?;
+    whole_answer(stream, &request(method, path, header_lines, body))
+}
+
+fn whole_answer(mut stream: impl Read + Write, request: &str) -> Option<Reply> {
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let text = String::from_utf8_lossy(&answer);
@@ -86,21 +109,26 @@ pub fn manage(socket: &Path, method: &str, path: &str, body: &str) -> Option<Rep
         line.to_ascii_lowercase()
             .strip_prefix("content-length:")
             .map(str::to_owned)
-    })?;
-    (promised.trim().parse() == Ok(received.len())).then(|| parse(&text))
+    });
+    let is_whole = match promised {
+        Some(length) => length.trim().parse() == Ok(received.len()),
+        None => head.starts_with("HTTP/1.1 204"),
+    };
+    is_whole.then(|| parse(&text))
 }
 
 /// Sends the same request and goes away without reading anything of its answer.
 pub fn manage_and_leave(socket: &Path, method: &str, path: &str, body: &str) {
     let mut stream = UnixStream::connect(socket).expect("the server listens on its socket");
     stream
-        .write_all(management_request(method, path, body).as_bytes())
+        .write_all(request(method, path, &[], body).as_bytes())
         .expect("the server reads the request");
 }
 
-fn management_request(method: &str, path: &str, body: &str) -> String {
+fn request(method: &str, path: &str, header_lines: &[String], body: &str) -> String {
+    let headers: String = header_lines.iter().map(|line| format!("{line}\r\n")).collect();
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     )
 }

@@ -65,6 +65,7 @@ fn ask(record: &KeyRecord, operation: Operation, resource: Resource<'_>) -> Resu
         purpose: Purpose::Perform { operation, resource },
         address: known("192.0.2.1"),
         now: NOW,
+        earliest: NOW,
     };
     decide(record, SecretLife::Current, OrganizationState::Open, &question).map_err(|refusal| refusal.code())
 }
@@ -329,6 +330,7 @@ fn answer_with(faults: &[Code]) -> Option<Result<(), Code>> {
         },
         address: known("192.0.2.1"),
         now: NOW,
+        earliest: NOW,
     };
     Some(decide(&record, life, organization, &question).map_err(|refusal| refusal.code()))
 }
@@ -395,6 +397,7 @@ fn identify(
         purpose: Purpose::Identify,
         address: CallerAddress::Unknown,
         now,
+        earliest: now,
     };
     decide(record, life, organization, &question)
 }
@@ -491,6 +494,7 @@ fn the_organization_must_be_the_keys_own_in_header_and_path() {
                 purpose,
                 address: CallerAddress::Unknown,
                 now: NOW,
+                earliest: NOW,
             };
             let answer = decide(&record(), SecretLife::Current, OrganizationState::Open, &question);
             assert_eq!(
@@ -518,6 +522,7 @@ fn a_refusal_for_the_organization_is_the_same_for_one_that_exists_and_one_that_d
             purpose: Purpose::Identify,
             address: CallerAddress::Unknown,
             now: NOW,
+            earliest: NOW,
         };
         decide(&record(), SecretLife::Current, OrganizationState::Open, &question)
             .unwrap_err()
@@ -579,6 +584,7 @@ fn an_address_list_refuses_what_it_does_not_name_and_whom_it_can_not_see() {
             purpose: Purpose::Identify,
             address,
             now: NOW,
+            earliest: NOW,
         };
         decide(&key, SecretLife::Current, OrganizationState::Open, &question)
     };
@@ -629,6 +635,7 @@ fn the_reasons_and_moments_of_a_refusal_are_those_of_the_record() {
         },
         address: CallerAddress::Unknown,
         now: NOW,
+        earliest: NOW,
     };
     let answer = decide(&key, SecretLife::Current, OrganizationState::Open, &question);
     let expected = Refusal::OperationNotPermitted {
@@ -695,7 +702,7 @@ proptest! {
         for organization in OrganizationState::ALL {
             for purpose in &purposes {
                 let question =
-                    Question { claim: OrganizationClaim::NotAsked, purpose: *purpose, address, now };
+                    Question { claim: OrganizationClaim::NotAsked, purpose: *purpose, address, now, earliest: now };
                 let is_allowed = decide(&record, life, organization, &question).is_ok();
                 prop_assert!(!is_allowed || (!is_dead && organization == OrganizationState::Open));
             }
@@ -708,7 +715,7 @@ proptest! {
         for path in [None, Some(other.as_str()), Some(record.organization_id.as_str())] {
             let claim = OrganizationClaim::Asked { header: Some(other.as_bytes()), path };
             let question =
-                Question { claim, purpose: Purpose::Identify, address: known("10.1.2.3"), now: NOW };
+                Question { claim, purpose: Purpose::Identify, address: known("10.1.2.3"), now: NOW, earliest: NOW };
             prop_assert!(decide(&record, SecretLife::Current, OrganizationState::Open, &question).is_err());
         }
     }

@@ -17,6 +17,7 @@ fn question<'a>(operation: Operation, resource: Resource<'a>) -> Question<'a> {
         purpose: Purpose::Perform { operation, resource },
         address: given::known("192.0.2.1"),
         now: NOW,
+        earliest: NOW,
     }
 }
 
@@ -84,7 +85,7 @@ proptest! {
         address in given::any_address(),
         now in given::any_moment(),
     ) {
-        let asked = Question { address, now, ..question(operation, resource) };
+        let asked = Question { address, now, earliest: now, ..question(operation, resource) };
         let explained = explain(&record, life, organization, &asked);
         prop_assert_eq!(explained.refusal, decide(&record, life, organization, &asked).err());
         prop_assert!(!explained.decided_by.is_empty());

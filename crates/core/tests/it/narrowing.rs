@@ -173,7 +173,7 @@ proptest! {
     ) {
         let narrow = steps.iter().fold(wide.clone(), |record, step| narrowed(&record, *step));
         let allows = |record: &KeyRecord, purpose| {
-            let question = Question { claim: OrganizationClaim::NotAsked, purpose, address, now };
+            let question = Question { claim: OrganizationClaim::NotAsked, purpose, address, now, earliest: now };
             decide(record, SecretLife::Current, OrganizationState::Open, &question).is_ok()
         };
         prop_assert!(!allows(&narrow, Purpose::Identify) || allows(&wide, Purpose::Identify));

@@ -53,7 +53,7 @@ proptest! {
         address in given::any_address(),
     ) {
         for purpose in every_purpose() {
-            let question = Question { claim, purpose, address, now };
+            let question = Question { claim, purpose, address, now, earliest: now };
             if surely(&record, life, state, &question) {
                 prop_assert_eq!(decide(&record, life, state, &question), Ok(()), "{:?}", question);
             }
@@ -73,7 +73,7 @@ proptest! {
         };
         let record = KeyRecord { access, conditions, organization_id: "org-a".parse().unwrap(), ..record() };
         for purpose in every_purpose() {
-            let question = Question { claim, purpose, address: known("8.8.8.8"), now: NOW };
+            let question = Question { claim, purpose, address: known("8.8.8.8"), now: NOW, earliest: NOW };
             let is_accepted = decide(&record, SecretLife::Current, OrganizationState::Open, &question).is_ok();
             prop_assert_eq!(
                 surely(&record, SecretLife::Current, OrganizationState::Open, &question),
@@ -101,6 +101,7 @@ fn the_second_of_the_expiry_is_left_to_the_decision() {
             purpose: Purpose::Identify,
             address: known("8.8.8.8"),
             now,
+            earliest: now,
         };
         surely(&record, SecretLife::Current, OrganizationState::Open, &question)
     };

@@ -49,12 +49,15 @@ fn next_order(order: &AtomicU8) -> u8 {
 
 async fn relay(mut client: TcpStream, mut server: TcpStream, order: Arc<AtomicU8>) {
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
+    // A node renews its lease on a connection of its own; these commits are not meant.
+    let mut is_lease = false;
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(length @ 1..) = read else { return };
                 let sent = &from_client[..length];
-                let is_commit = sent.windows(6).any(|word| word == b"COMMIT");
+                is_lease |= sent.windows(10).any(|words| words == b"FROM node ");
+                let is_commit = !is_lease && sent.windows(6).any(|word| word == b"COMMIT");
                 match is_commit.then(|| order.swap(next_order(&order), Ordering::SeqCst)) {
                     Some(CUT_BEFORE) => return,
                     Some(CUT_AFTER) => {

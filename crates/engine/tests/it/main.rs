@@ -23,6 +23,7 @@ mod last_use;
 mod list_keys;
 mod look_up_keys;
 mod lost_answers;
+mod nodes;
 mod once;
 mod organization_cell;
 mod passphrases;
@@ -33,7 +34,7 @@ mod remove_member;
 mod replace_key;
 mod replay_deletions;
 mod restore;
-mod right;
+
 mod rotate_key;
 mod rotate_keyring;
 mod second_factor;

@@ -48,16 +48,13 @@ async fn each_write(
         ("resume", engine.resume_key(by(), of(), id).await.map(drop)),
         (
             "rotate",
-            engine.rotate_key(by(), (of(), id), rotation, None).await.map(drop),
+            engine
+                .rotate_key(by(), (of(), id), rotation, None)
+                .await
+                .map(drop),
         ),
-        (
-            "finish",
-            engine.finish_rotation(by(), of(), id).await.map(drop),
-        ),
-        (
-            "cancel",
-            engine.cancel_rotation(by(), of(), id).await.map(drop),
-        ),
+        ("finish", engine.finish_rotation(by(), of(), id).await.map(drop)),
+        ("cancel", engine.cancel_rotation(by(), of(), id).await.map(drop)),
         (
             "replace",
             engine.replace_key(by(), (of(), id), edit(), None).await.map(drop),

@@ -222,11 +222,43 @@ async fn what_is_in_the_journal_survives_a_kill_and_is_counted_once(kind: Kind) 
     let (keyring, clock, place) = (test.keyring_text.clone(), Arc::clone(&test.clock), test.place);
     drop(test.engine);
     let engine = started_again(&place, &keyring, &clock).await;
+    if kind == Kind::Postgres {
+        // It might come back for what it counted, as long as its row is there.
+        engine.inherit_usage().await.unwrap();
+        assert_eq!(sum(&place).await, before.to_string());
+        let deadline = Instant::now() + PATIENCE;
+        while place.run("DELETE FROM node WHERE lapsed_at IS NOT NULL").await == 0 {
+            assert!(Instant::now() < deadline, "it said that it stopped");
+        }
+        engine.inherit_usage().await.unwrap();
+    }
     engine.settle_usage().await.unwrap();
     engine.settle_usage().await.unwrap();
     assert_eq!(sum(&place).await, uses.to_string());
     assert_eq!(place.texts(&[PARTS]).await, ["0"]);
     engine.shut_down().await;
+}
+
+/// It was taken for gone, and its journal added up by another; then it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_counts_nothing_twice() {
+    let test = TestEngine::new(Kind::Postgres).await;
+    let organization = test.organization("org-1").await;
+    let key = test.full_key(&organization).await;
+    let uses = use_through_the_journal(&test, &key).await;
+    test.place.run("UPDATE node SET slot = -1").await;
+    let heir = test.start_another(&test.keyring_text).await.unwrap();
+    heir.inherit_usage().await.unwrap();
+    assert_eq!(sum(&test.place).await, uses.to_string());
+    from(&test.engine, &key, 1, "c/1").await.unwrap();
+    let mut rounds = 0;
+    while let Err(error) = test.engine.settle_usage().await {
+        rounds += 1;
+        assert!(rounds < 3, "{error}");
+    }
+    assert_eq!(sum(&test.place).await, (uses + 1).to_string());
+    heir.shut_down().await;
+    test.engine.shut_down().await;
 }
 
 /// On PostgreSQL the right of the process that is gone has to run out.

@@ -21,6 +21,7 @@ mod keys;
 mod keys_at_once;
 mod lost_answers;
 mod meddler;
+mod nodes;
 mod notices;
 mod people;
 mod quickstart;

@@ -57,8 +57,7 @@ async fn feed_numbers_follow_the_order_of_commits(kind: Kind) {
     let place = Place::new(kind);
     let store = place.store().await;
     let organization = with_organization(&store).await;
-    let right = store.take_writer_right().await.unwrap();
-    let epoch = right.epoch();
+    let epoch = store.begin_epoch().await.unwrap();
     let writers = (0..20_u32).map(|number| {
         let (store, organization) = (store.clone(), organization.clone());
         tokio::spawn(async move {
@@ -111,18 +110,15 @@ async fn feed_numbers_follow_the_order_of_commits(kind: Kind) {
         .await;
     assert_eq!(outbox, feed);
     assert_chain_is_whole(&store, "org-1", 40).await;
-    right.release().await;
 }
 
 async fn a_writer_of_a_former_epoch_commits_nothing(kind: Kind) {
     let place = Place::new(kind);
     let store = place.store().await;
     let organization = with_organization(&store).await;
-    let right = store.take_writer_right().await.unwrap();
-    let former = right.epoch();
-    right.release().await;
-    let right = store.take_writer_right().await.unwrap();
-    assert_eq!(right.epoch(), former + 1);
+    let former = store.begin_epoch().await.unwrap();
+    let epoch = store.begin_epoch().await.unwrap();
+    assert_eq!(epoch, former + 1);
 
     let (key, secret) = key(&organization, 1);
     let mut tx = store.begin().await.unwrap();
@@ -132,11 +128,10 @@ async fn a_writer_of_a_former_epoch_commits_nothing(kind: Kind) {
         .await;
     assert!(matches!(refused, Err(StoreError::NotTheWriter)));
     assert!(matches!(tx.fence(former).await, Err(StoreError::NotTheWriter)));
-    tx.fence(right.epoch()).await.unwrap();
+    tx.fence(epoch).await.unwrap();
     drop(tx);
     assert!(store.list_keys(&organization, "", 10).await.unwrap().is_empty());
     assert!(store.list_audit("org-1", 0, 10).await.unwrap().is_empty());
-    right.release().await;
 }
 
 on_both_databases!(

@@ -12,7 +12,7 @@ async fn filled(kind: Kind) -> (Place, Store) {
     let place = Place::new(kind);
     let store = place.store().await;
     let organization_id = with_organization(&store).await;
-    let right = store.take_writer_right().await.unwrap();
+    let epoch = store.begin_epoch().await.unwrap();
     let mut tx = store.begin().await.unwrap();
     // Locales sort these in other orders than bytes do.
     for id in ["B-org", "a-org", "A1", "a"] {
@@ -21,7 +21,7 @@ async fn filled(kind: Kind) -> (Place, Store) {
     for number in 1..=3 {
         let (key, secret) = key(&organization_id, number);
         tx.insert_key(&key, &secret).await.unwrap();
-        tx.record_key_write(&key.record, &event("key.create"), right.epoch(), START)
+        tx.record_key_write(&key.record, &event("key.create"), epoch, START)
             .await
             .unwrap();
     }
@@ -39,7 +39,6 @@ async fn filled(kind: Kind) -> (Place, Store) {
     place
         .run("INSERT INTO dataset_deletion VALUES ('org-1', 'd-0', 'system', 1, '{}')")
         .await;
-    right.release().await;
     (place, store)
 }
 

@@ -10,10 +10,10 @@
 mod audit;
 mod backup;
 mod datasets;
+mod epoch;
 mod key_list;
 mod key_list_context;
 mod keys;
-mod node;
 mod organizations;
 mod postgres;
 mod schema;

@@ -1,0 +1,91 @@
+//! How long a deletion takes, printed: with healthy nodes, and with one that has stopped. No time is asserted.
+
+use std::time::{Duration, Instant};
+
+use keyward_testkit::deadline::wait_for;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, Node, ORGANIZATION};
+use super::tell;
+use crate::support::outcome;
+
+const HEALTHY: usize = 100;
+const STOPPED: usize = 20;
+
+#[test]
+fn a_stopped_node_is_waited_for_once_and_comes_back_knowing_everything() {
+    let cluster = Cluster::start(3);
+    let keys: Vec<(String, String)> = (0..HEALTHY + STOPPED + 1)
+        .map(|number| create(&cluster.nodes[number % 2]))
+        .collect();
+    let (healthy, during) = keys.split_at(HEALTHY);
+    let mut times = Vec::new();
+    for (number, (id, _)) in healthy.iter().enumerate() {
+        let (deleted, time) = delete(&cluster.nodes[number % 3], id);
+        assert_eq!(
+            (&deleted["confirmed"], &deleted["waited_out"]),
+            (&json!(3), &json!(0)),
+            "{deleted}"
+        );
+        times.push(time);
+    }
+    tell(&format!("delete, healthy nodes: {}", percentiles(times)));
+
+    let stopped = &cluster.nodes[2];
+    for (_, value) in during {
+        assert_eq!(outcome(&stopped.address(), value), "204");
+    }
+    stopped.freeze();
+    let ((first, _), later) = during.split_first().expect("there are some");
+    let (deleted, time) = delete(&cluster.nodes[0], first);
+    assert!(deleted["waited_out"].as_i64() >= Some(1), "{deleted}");
+    tell(&format!(
+        "delete, the first after a node stopped: {} ms",
+        time.as_millis()
+    ));
+    let mut times = Vec::new();
+    for (number, (id, _)) in later.iter().enumerate() {
+        let (deleted, time) = delete(&cluster.nodes[number % 2], id);
+        assert_eq!(
+            (&deleted["confirmed"], &deleted["waited_out"]),
+            (&json!(2), &json!(0)),
+            "{deleted}"
+        );
+        times.push(time);
+    }
+    tell(&format!("delete, the next after that: {}", percentiles(times)));
+
+    stopped.thaw();
+    for (_, value) in during {
+        // Before it has joined again it may be unable to tell; it is never accepted.
+        assert_ne!(outcome(&stopped.address(), value), "204");
+    }
+    wait_for("the node did not join again", || {
+        let (deleted, _) = delete(&cluster.nodes[0], first);
+        (deleted["confirmed"] == 3).then_some(())
+    });
+}
+
+fn create(node: &Node) -> (String, String) {
+    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
+    let made = node
+        .manage("POST", &path, &json!({ "name": "A" }))
+        .expect("an answer")
+        .json();
+    let text = |field: &str| made[field].as_str().expect("a new key has it").to_owned();
+    (text("id"), text("value"))
+}
+
+fn delete(node: &Node, id: &str) -> (Value, Duration) {
+    let begun = Instant::now();
+    let reply = node.manage("POST", &format!("/v1/keys/{id}/delete"), &json!({}));
+    let reply = reply.expect("an answer");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    (reply.json(), begun.elapsed())
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
+    format!("p50 {:.1} ms, p99 {:.1} ms, of {}", at(50), at(99), times.len())
+}

@@ -1,0 +1,23 @@
+//! Several real nodes over one PostgreSQL, each behind a network that can fail.
+//!
+//! The promise: no verify that begins after a deletion, pause, narrowing or rotation was answered is accepted, on any node, whatever
+//! fails; and nothing that was acknowledged is lost. [`healthy`] says what users see while nothing fails. [`faults`] lets everything
+//! fail in turn under a random workload, records what was asked and answered ([`history`]), and has the whole of it judged
+//! ([`checker`]). Nothing here looks inside a node.
+
+mod chance;
+mod checker;
+mod cluster;
+mod faults;
+mod healthy;
+mod history;
+mod latency;
+mod workload;
+
+use std::io::Write as _;
+
+/// Prints a line that is seen although the test passes.
+fn tell(line: &str) {
+    // `println!` is kept back for tests that pass; nothing is lost where the output is closed.
+    drop(writeln!(std::io::stdout(), "{line}"));
+}

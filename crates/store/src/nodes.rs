@@ -1,0 +1,252 @@
+//! The nodes that serve one PostgreSQL database: their rows, as those who wait for them and those who look at them see them.
+//!
+//! A node writes its own row by its lease ([`crate::node_lease`]). Others write it only to say that it does not count any more, and
+//! only once its lease is over by the database's clock, under the row's lock. Here is no waiting and no decision; on SQLite there
+//! is one process, and nothing to see.
+
+use sqlx::PgPool;
+
+use crate::backend::{Backend, Store};
+use crate::error::StoreError;
+
+/// The database's clock, in milliseconds; not the transaction's beginning.
+macro_rules! db_now {
+    () => {
+        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+    };
+}
+pub(crate) use db_now;
+
+/// A lease has to be over for so long, by the database's clock, before others say so.
+const GRACE_MS: i64 = 100;
+/// How long the row of a node that does not count any more is kept, for people and for the heirs of its counts.
+const KEPT_MS: i64 = 600_000;
+/// Changes are kept for so long at least, also when every node knows them.
+const FEED_KEPT_MS: i64 = 600_000;
+
+const STANDINGS: &str = concat!(
+    "SELECT c.value, n.id, n.applied, n.lapsed_at IS NULL AS counts, n.lease_until + $1 < ",
+    db_now!(),
+    " AS is_over FROM change_counter c LEFT JOIN node n ON TRUE WHERE c.id = 1"
+);
+/// Of a row that its node renews just now nothing is known, and nothing is waited for.
+const LAPSE: &str = concat!(
+    "UPDATE node SET lapsed_at = ",
+    db_now!(),
+    " WHERE lapsed_at IS NULL AND id IN (SELECT id FROM node WHERE id = $1 AND lapsed_at IS NULL AND lease_until + $2 < ",
+    db_now!(),
+    " FOR UPDATE SKIP LOCKED)"
+);
+const LAPSE_OVERDUE: &str = concat!(
+    "UPDATE node SET lapsed_at = ",
+    db_now!(),
+    " WHERE lapsed_at IS NULL AND id IN (SELECT id FROM node WHERE lapsed_at IS NULL AND lease_until + $1 < ",
+    db_now!(),
+    " FOR UPDATE SKIP LOCKED)"
+);
+const REMOVE: &str = "DELETE FROM node WHERE id = $1";
+const REMOVE_OLD: &str = concat!("DELETE FROM node WHERE lapsed_at + $1 < ", db_now!());
+const LIST: &str = concat!(
+    "SELECT n.id, n.name, n.version, n.started_at, n.applied, n.lease_until - ",
+    db_now!(),
+    ", n.lapsed_at, n.clock_offset_ms, c.value FROM node n, change_counter c WHERE c.id = 1 ORDER BY n.started_at, n.id"
+);
+const COUNT_OTHERS: &str = "SELECT COUNT(*) FROM node WHERE lapsed_at IS NULL AND id <> $1";
+/// Slots of nodes whose counts are theirs yet.
+const LIVE_SLOTS: &str = "SELECT slot FROM node";
+/// "keyward" in a PostgreSQL advisory lock's number: what versions that served a database alone hold.
+const ALONE: i64 = 0x006b_6579_7761_7264;
+const IS_SERVED_ALONE: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+    AND ((classid::bigint << 32) | objid::bigint) = $1)";
+
+/// How far a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStanding {
+    /// The node's id.
+    pub id: String,
+    /// The change up to which it knows everything.
+    pub applied: i64,
+    /// Whether its lease is over by the database's clock.
+    pub is_over: bool,
+}
+
+/// How far the nodes that count are, all at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// The last change.
+    pub last_change: i64,
+    /// The nodes that count.
+    pub nodes: Vec<NodeStanding>,
+    /// The ids of those that do not count any more.
+    pub lapsed: Vec<String>,
+}
+
+/// A node as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its id, of this start of the process.
+    pub id: String,
+    /// What its operator calls it.
+    pub name: String,
+    /// The version of the program.
+    pub version: String,
+    /// When it started, by the database's clock, in milliseconds since 1970.
+    pub started_at_ms: i64,
+    /// The change up to which it knows everything; below 0 it is joining.
+    pub applied: i64,
+    /// The last change that there is.
+    pub last_change: i64,
+    /// For how long its lease runs yet, by the database's clock; negative: it is over.
+    pub lease_ms: i64,
+    /// Since when it does not count any more.
+    pub lapsed_at_ms: Option<i64>,
+    /// How far its clock is before the database's.
+    pub clock_offset_ms: i64,
+}
+
+impl Store {
+    /// Whether several nodes can serve this database.
+    pub const fn can_have_nodes(&self) -> bool {
+        matches!(self.backend, Backend::Postgres(_))
+    }
+
+    fn nodes(&self) -> Option<PgPool> {
+        match &self.backend {
+            Backend::Sqlite { .. } => None,
+            Backend::Postgres(postgres) => Some(postgres.pool()),
+        }
+    }
+
+    /// How far every node is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn node_standings(&self) -> Result<Standings, StoreError> {
+        type Row = (i64, Option<String>, Option<i64>, bool, Option<bool>);
+        let Some(pool) = self.nodes() else {
+            return Ok(Standings::default());
+        };
+        let rows: Vec<Row> = sqlx::query_as(STANDINGS).bind(GRACE_MS).fetch_all(&pool).await?;
+        let mut standings = Standings::default();
+        for (last_change, id, applied, counts, is_over) in rows {
+            standings.last_change = last_change;
+            let (Some(id), Some(applied)) = (id, applied) else {
+                continue;
+            };
+            if counts {
+                let is_over = is_over.unwrap_or_default();
+                standings.nodes.push(NodeStanding { id, applied, is_over });
+            } else {
+                standings.lapsed.push(id);
+            }
+        }
+        Ok(standings)
+    }
+
+    /// Counts a node out, if its lease is over and it does not renew it just now; whether it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn lapse_node(&self, id: &str) -> Result<bool, StoreError> {
+        let Some(pool) = self.nodes() else {
+            return Ok(false);
+        };
+        let done = sqlx::query(LAPSE).bind(id).bind(GRACE_MS).execute(&pool).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Counts out every node whose lease is over, and removes the rows of those that were long ago.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn tidy_nodes(&self) -> Result<(), StoreError> {
+        let Some(pool) = self.nodes() else { return Ok(()) };
+        sqlx::query(LAPSE_OVERDUE).bind(GRACE_MS).execute(&pool).await?;
+        sqlx::query(REMOVE_OLD).bind(KEPT_MS).execute(&pool).await?;
+        Ok(())
+    }
+
+    /// Removes a node's row: it serves nothing any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn remove_node(&self, id: &str) -> Result<(), StoreError> {
+        let Some(pool) = self.nodes() else { return Ok(()) };
+        sqlx::query(REMOVE).bind(id).execute(&pool).await?;
+        Ok(())
+    }
+
+    /// The nodes, in the order in which they started.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        type Row = (String, String, String, i64, i64, i64, Option<i64>, i64, i64);
+        let Some(pool) = self.nodes() else {
+            return Ok(Vec::new());
+        };
+        let rows: Vec<Row> = sqlx::query_as(LIST).fetch_all(&pool).await?;
+        let nodes = rows.into_iter().map(|row| {
+            let (id, name, version, started_at_ms, applied, lease_ms, lapsed_at_ms, offset, last_change) =
+                row;
+            NodeRow {
+                id,
+                name,
+                version,
+                started_at_ms,
+                applied,
+                last_change,
+                lease_ms,
+                lapsed_at_ms,
+                clock_offset_ms: offset,
+            }
+        });
+        Ok(nodes.collect())
+    }
+
+    /// How many nodes count, besides this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn count_other_nodes(&self, id: &str) -> Result<i64, StoreError> {
+        let Some(pool) = self.nodes() else { return Ok(0) };
+        Ok(sqlx::query_scalar(COUNT_OTHERS).bind(id).fetch_one(&pool).await?)
+    }
+
+    /// The slots of nodes that have a row, and so may come back for what they counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn node_slots(&self) -> Result<Vec<i64>, StoreError> {
+        let Some(pool) = self.nodes() else {
+            return Ok(Vec::new());
+        };
+        Ok(sqlx::query_scalar(LIVE_SLOTS).fetch_all(&pool).await?)
+    }
+
+    /// Whether a version that serves a database alone does so with this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn is_served_alone(&self) -> Result<bool, StoreError> {
+        let Some(pool) = self.nodes() else {
+            return Ok(false);
+        };
+        Ok(sqlx::query_scalar(IS_SERVED_ALONE)
+            .bind(ALONE)
+            .fetch_one(&pool)
+            .await?)
+    }
+
+    /// Removes changes that every node knows and that are old; how many. `before_ms` is a moment by the clock that wrote them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn forget_changes(&self, now_ms: i64) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let forgotten = tx.forget_changes(now_ms - FEED_KEPT_MS).await?;
+        tx.commit().await?;
+        Ok(forgotten)
+    }
+}
