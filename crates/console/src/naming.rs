@@ -26,15 +26,19 @@ impl<'a> Naming<'a> {
         }
     }
 
-    /// The name of an actor, as the trail and the tables write them (`person/ID`).
+    /// The e-mail address of somebody who left; `None` for everybody else.
     ///
     /// # Errors
-    /// [`EngineError`], where the name could not be looked up.
-    pub(crate) async fn text(&mut self, actor: &str) -> Result<String, EngineError> {
-        match actor.parse() {
-            Ok(actor) => self.of(&actor).await,
-            Err(_) => Ok(actor.to_owned()),
-        }
+    /// [`EngineError`].
+    pub(crate) async fn left(&mut self, actor: &str) -> Result<Option<String>, EngineError> {
+        let Ok(actor @ Actor::Person(_)) = actor.parse() else {
+            return Ok(None);
+        };
+        let named = self.engine.name_actors(self.organization, &[actor]).await?;
+        Ok(named.into_iter().find_map(|(_, name)| match name {
+            ActorName::Left(email) => Some(email),
+            _ => None,
+        }))
     }
 
     /// The name of an actor.

@@ -206,7 +206,7 @@ pub(crate) fn wait_words(retry_after_ms: i64) -> String {
     if seconds > 90 {
         format!("{} minutes", seconds.div_euclid(60) + 1)
     } else {
-        format!("{seconds} seconds")
+        counted(seconds.unsigned_abs(), "second", "seconds")
     }
 }
 
@@ -246,5 +246,6 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(counted(1, "key", "keys"), "1 key");
+        assert_eq!(wait_words(0), "1 second");
     }
 }

@@ -23,7 +23,7 @@ use crate::values::Values;
 use crate::visit::Visit;
 use crate::words::{When, read_day};
 
-use super::audit_words::{ACTIONS, Fact, Names, action_words, facts_of, key_of};
+use super::audit_words::{DEEDS, Fact, Names, action_words, facts_of, key_of};
 
 /// The list's name in its cursors.
 const LIST: &str = "audit";
@@ -249,15 +249,15 @@ async fn actors(
 }
 
 fn actions(chosen: Option<&str>) -> Vec<Choice> {
-    let mut choices: Vec<Choice> = ACTIONS
+    let mut choices: Vec<Choice> = DEEDS
         .iter()
-        .map(|(name, words)| Choice {
-            value: (*name).to_owned(),
-            words: (*words).to_owned(),
-            is_chosen: chosen == Some(*name),
+        .map(|deed| Choice {
+            value: deed.name.to_owned(),
+            words: deed.words.to_owned(),
+            is_chosen: chosen == Some(deed.name),
         })
         .collect();
-    if let Some(chosen) = chosen.filter(|chosen| !ACTIONS.iter().any(|(name, _)| name == chosen)) {
+    if let Some(chosen) = chosen.filter(|chosen| !DEEDS.iter().any(|deed| deed.name == *chosen)) {
         choices.push(Choice {
             value: chosen.to_owned(),
             words: action_words(chosen),

@@ -12,6 +12,7 @@ use keyward_core::time::{Timestamp, duration_words};
 use keyward_engine::EngineError;
 use serde_json::Value;
 
+use super::usage_words::capitalized;
 use crate::call::Call;
 use crate::refused::Refused;
 use crate::visit::Visit;
@@ -22,69 +23,267 @@ const MAX_FACT: usize = 240;
 /// The end of a fact's name that holds a commitment to a personal value.
 const COMMITMENT: &str = "_commitment";
 
-/// Every action that an organization's trail knows, with its words, in the order in which they are offered.
-pub(super) const ACTIONS: &[(&str, &str)] = &[
-    ("key.create", "Created a secret key"),
-    ("key.edit", "Edited a key's permission or settings"),
-    ("key.pause", "Paused a key"),
-    ("key.resume", "Resumed a key"),
-    ("key.delete", "Removed a key"),
-    ("key.rotate", "Rotated a key"),
-    ("key.rotation_first_use", "A key's new secret was used first"),
-    ("key.rotation_finish", "Finished a rotation"),
-    ("key.rotation_cancel", "Cancelled a rotation"),
-    ("key.rotation_end", "A key's old secret ended"),
-    ("key.rotation_dropped", "A rotation was dropped"),
-    ("key.hand_over", "Handed a key over"),
-    ("key.repeat_value", "Showed a new key's value once more"),
-    ("keys.bulk", "Changed several keys at once"),
-    ("member.change_role", "Changed a member's role"),
-    ("member.remove", "Removed a member"),
-    ("invitation.create", "Invited somebody"),
-    ("invitation.accept", "Accepted an invitation"),
-    ("invitation.revoke", "Took an invitation back"),
-    ("invitation.refused", "Refused an invitation's link"),
-    ("person.sign_in", "Signed in"),
-    ("person.act_as", "The server's operator acted as a member"),
-    ("token.create", "Created a management token"),
-    ("token.delete", "Removed a management token"),
-    ("token.sign_in", "Used a management token"),
-    ("token.refused", "Refused a management token"),
-    ("organization.create", "Created the organization"),
-    ("organization.edit", "Edited the organization"),
-    ("organization.edit_settings", "Changed security settings"),
-    ("organization.lock", "Locked the organization"),
-    ("organization.unlock", "Unlocked the organization"),
-    ("organization.stop", "Stopped every key"),
-    ("organization.resume", "Resumed the organization's keys"),
-    ("organization.delete", "Deleted the organization"),
-    ("organization.restore", "Took the organization's deletion back"),
-    ("organization.postpone_purge", "Put the organization's purge off"),
-    ("contact.test", "Sent a test to security contacts"),
-    ("contact.enable", "Enabled a security contact"),
-    ("contact.disable", "A security contact was disabled"),
-    ("contact.rotate_secret", "Rotated a security contact's secret"),
-    ("dataset.create", "Created a dataset"),
-    ("dataset.edit", "Edited a dataset"),
-    ("dataset.delete", "Deleted a dataset"),
-    ("audit.export", "Exported the audit trail"),
-    ("audit.checkpoint", "Signed a checkpoint"),
-    ("audit.erase", "Erased personal values"),
+/// An action of the trail in the three ways in which pages speak of it.
+pub(super) struct Deed {
+    pub(super) name: &'static str,
+    /// Of an entry, and of all of its kind: `Created a secret key`.
+    pub(super) words: &'static str,
+    /// After who did it; what it was done to may follow: `created the key`.
+    done: &'static str,
+    /// Among the deeds of one key: `Made the key`.
+    on_key: &'static str,
+}
+
+/// Every action that an organization's trail knows, in the order in which they are offered.
+pub(super) const DEEDS: &[Deed] = &[
+    deed_on_key(
+        "key.create",
+        "Created a secret key",
+        "created the key",
+        "Made the key",
+    ),
+    deed_on_key(
+        "key.edit",
+        "Edited a key's permission or settings",
+        "edited the key",
+        "Edited its settings",
+    ),
+    deed_on_key("key.pause", "Paused a key", "paused the key", "Paused the key"),
+    deed_on_key(
+        "key.resume",
+        "Resumed a key",
+        "resumed the key",
+        "Resumed the key",
+    ),
+    deed_on_key("key.delete", "Removed a key", "removed the key", "Ended the key"),
+    deed_on_key(
+        "key.rotate",
+        "Rotated a key",
+        "rotated the key",
+        "Rotated: a new secret was made",
+    ),
+    deed_on_key(
+        "key.rotation_first_use",
+        "A key's new secret was used first",
+        "saw the first use of the new secret of",
+        "The new secret was used for the first time",
+    ),
+    deed_on_key(
+        "key.rotation_activate",
+        "Made a key's new secret the current one",
+        "put the new secret in place for",
+        "Made the new secret the current one",
+    ),
+    deed_on_key(
+        "key.rotation_finish",
+        "Finished a rotation",
+        "ended the old secret of",
+        "Ended the old secret",
+    ),
+    deed_on_key(
+        "key.rotation_cancel",
+        "Cancelled a rotation",
+        "cancelled the rotation of",
+        "Cancelled the rotation",
+    ),
+    deed_on_key(
+        "key.rotation_end",
+        "A key's old secret ended",
+        "let the old secret end of",
+        "The old secret came to its end",
+    ),
+    deed_on_key(
+        "key.rotation_dropped",
+        "A rotation was dropped",
+        "dropped the unused new secret of",
+        "The new secret was never used and was dropped",
+    ),
+    deed_on_key(
+        "key.hand_over",
+        "Handed a key over",
+        "handed over the key",
+        "Handed the key over",
+    ),
+    deed_on_key(
+        "key.repeat_value",
+        "Showed a new key's value once more",
+        "was shown once more the value of",
+        "Was shown the value once more, for a repeated form or request",
+    ),
+    deed(
+        "keys.bulk",
+        "Changed several keys at once",
+        "changed several keys at once",
+    ),
+    deed(
+        "keys.stop",
+        "Stopped keys in an emergency",
+        "stopped keys in an emergency",
+    ),
+    deed(
+        "member.change_role",
+        "Changed a member's role",
+        "changed the role of",
+    ),
+    deed("member.remove", "Removed a member", "removed the member"),
+    deed("invitation.create", "Invited somebody", "invited somebody"),
+    deed(
+        "invitation.accept",
+        "Accepted an invitation",
+        "accepted an invitation",
+    ),
+    deed(
+        "invitation.revoke",
+        "Took an invitation back",
+        "took an invitation back",
+    ),
+    deed(
+        "invitation.refused",
+        "Refused an invitation's link",
+        "was refused with an invitation that is over",
+    ),
+    deed("person.sign_in", "Signed in", "signed in"),
+    deed(
+        "person.act_as",
+        "The server's operator acted as a member",
+        "acted as",
+    ),
+    deed("token.create", "Created a management token", "created the token"),
+    deed("token.delete", "Removed a management token", "removed the token"),
+    deed(
+        "token.sign_in",
+        "Used a management token",
+        "called the management API",
+    ),
+    deed("token.refused", "Refused a management token", "was refused"),
+    deed(
+        "organization.create",
+        "Created the organization",
+        "created the organization",
+    ),
+    deed(
+        "organization.edit",
+        "Edited the organization",
+        "edited the organization",
+    ),
+    deed(
+        "organization.edit_settings",
+        "Changed security settings",
+        "changed security settings",
+    ),
+    deed(
+        "organization.lock",
+        "Locked the organization",
+        "locked the organization",
+    ),
+    deed(
+        "organization.unlock",
+        "Unlocked the organization",
+        "unlocked the organization",
+    ),
+    deed("organization.stop", "Stopped every key", "stopped every key"),
+    deed(
+        "organization.resume",
+        "Resumed the organization's keys",
+        "resumed the organization's keys",
+    ),
+    deed(
+        "organization.delete",
+        "Deleted the organization",
+        "deleted the organization",
+    ),
+    deed(
+        "organization.restore",
+        "Took the organization's deletion back",
+        "took the organization's deletion back",
+    ),
+    deed(
+        "organization.postpone_purge",
+        "Put the organization's purge off",
+        "put the organization's purge off",
+    ),
+    deed(
+        "contact.test",
+        "Sent a test to security contacts",
+        "sent a test to the security contacts",
+    ),
+    deed(
+        "contact.enable",
+        "Enabled a security contact",
+        "enabled a security contact",
+    ),
+    deed(
+        "contact.disable",
+        "A security contact was disabled",
+        "disabled a security contact",
+    ),
+    deed(
+        "contact.rotate_secret",
+        "Rotated a security contact's secret",
+        "gave a webhook a new signing secret",
+    ),
+    deed("dataset.create", "Created a dataset", "created a dataset"),
+    deed("dataset.edit", "Edited a dataset", "edited a dataset"),
+    deed("dataset.delete", "Deleted a dataset", "deleted a dataset"),
+    deed(
+        "audit.export",
+        "Exported the audit trail",
+        "exported the audit trail",
+    ),
+    deed(
+        "audit.checkpoint",
+        "Signed a checkpoint",
+        "signed a checkpoint of the audit trail",
+    ),
+    deed(
+        "audit.erase",
+        "Erased personal values",
+        "erased personal values from the audit trail",
+    ),
 ];
+
+const fn deed(name: &'static str, words: &'static str, done: &'static str) -> Deed {
+    deed_on_key(name, words, done, words)
+}
+
+const fn deed_on_key(
+    name: &'static str,
+    words: &'static str,
+    done: &'static str,
+    on_key: &'static str,
+) -> Deed {
+    Deed {
+        name,
+        words,
+        done,
+        on_key,
+    }
+}
+
+fn find(action: &str) -> Option<&'static Deed> {
+    DEEDS.iter().find(|deed| deed.name == action)
+}
 
 /// An action in words; its own name for one that is not in the table.
 pub(super) fn action_words(action: &str) -> String {
-    let known = ACTIONS.iter().find(|(name, _)| *name == action);
-    known.map_or_else(
-        || {
-            let plain = action.replace(['.', '_'], " ");
-            let mut letters = plain.chars();
-            letters.next().map_or_else(String::new, |first| {
-                first.to_uppercase().collect::<String>() + letters.as_str()
-            })
-        },
-        |(_, words)| (*words).to_owned(),
+    find(action).map_or_else(
+        || capitalized(&action.replace(['.', '_'], " ")),
+        |deed| deed.words.to_owned(),
     )
+}
+
+/// What somebody did, after their name.
+pub(super) fn done_words(action: &str) -> String {
+    // What a newer version recorded is not known here: who did it and to what is told all the same.
+    find(action).map_or_else(
+        || format!("did \u{201c}{}\u{201d}:", action.replace(['.', '_'], " ")),
+        |deed| deed.done.to_owned(),
+    )
+}
+
+/// What was done to the key that a page is about.
+pub(super) fn words_on_key(action: &str) -> String {
+    find(action).map_or_else(|| action_words(action), |deed| deed.on_key.to_owned())
 }
 
 /// Names of what entries speak of, as they are now.
@@ -144,7 +343,7 @@ impl Names {
         Ok(())
     }
 
-    fn of(&self, what: &str) -> Option<&str> {
+    pub(super) fn of(&self, what: &str) -> Option<&str> {
         self.0
             .get(what)
             .map(String::as_str)
@@ -170,6 +369,7 @@ impl Names {
             "contact" => "A security contact".to_owned(),
             "audit" => "The audit trail".to_owned(),
             "session" => "A session".to_owned(),
+            "stranger" => "Somebody unknown".to_owned(),
             _ => what.to_owned(),
         }
     }
@@ -229,10 +429,7 @@ fn title_of(name: &str) -> String {
     }
     let name = name.strip_suffix("_ms").unwrap_or(name).replace("_ms_", "_");
     let name = name.replace('_', " ");
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().collect::<String>() + letters.as_str()
-    })
+    capitalized(&name)
 }
 
 /// A value in words; `None` where it says nothing.
@@ -382,9 +579,84 @@ mod tests {
 
     #[test]
     fn no_action_is_offered_twice() {
-        let mut names: Vec<_> = ACTIONS.iter().map(|(name, _)| name).collect();
+        let mut names: Vec<_> = DEEDS.iter().map(|deed| deed.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), ACTIONS.len());
+        assert_eq!(names.len(), DEEDS.len());
+    }
+
+    /// Texts of the engine that look like actions of an organization's trail and are none: entries of the server's own trail, which
+    /// no page shows, kinds of notices, fields.
+    const OTHERS: &[&str] = &[
+        "database.accept_old_state",
+        "database.replay_deletions",
+        "dataset.read",
+        "key.expired",
+        "key.expires_soon",
+        "key.prefix",
+        "key.rotation_due",
+        "key.rotation_due_soon",
+        "key.rotation_overdue",
+        "keyring.add_version",
+        "keyring.check",
+        "keyring.id",
+        "keyring.rotate",
+        "metadata.attributes",
+        "organization.begin_purge",
+        "organization.purge",
+        "passphrase.change",
+        "person.begin_sign_in",
+        "person.refused",
+        "recovery_code.renew",
+        "recovery_code.use",
+        "second_factor.begin",
+        "second_factor.confirm",
+        "second_factor.remove",
+        "session.end",
+        "session.end_others",
+        "sign_in_link.create",
+        "sign_in_link.redeem",
+        "sign_ins.refused_others",
+    ];
+
+    /// Texts like `key.create` in a source file.
+    fn dotted(source: &str) -> impl Iterator<Item = &str> {
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        source.split('"').filter(move |text| {
+            text.split_once('.')
+                .is_some_and(|(of, what)| is_name(of) && is_name(what))
+        })
+    }
+
+    #[test]
+    fn every_action_that_the_engine_writes_has_words() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src");
+        let mut found = std::collections::BTreeSet::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            found.extend(dotted(&source).map(str::to_owned));
+        }
+        assert!(found.contains("key.rotation_activate"), "{found:?}");
+        for name in &found {
+            let is_known = find(name).is_some();
+            assert!(
+                is_known != OTHERS.contains(&name.as_str()),
+                "{name} needs its words, or to be told apart from an action"
+            );
+        }
+        for deed in DEEDS {
+            assert!(found.contains(deed.name), "{} is written by nothing", deed.name);
+        }
+    }
+
+    #[test]
+    fn an_action_is_told_in_three_ways() {
+        assert_eq!(action_words("key.rotation_finish"), "Finished a rotation");
+        assert_eq!(done_words("key.rotation_finish"), "ended the old secret of");
+        assert_eq!(words_on_key("key.rotation_finish"), "Ended the old secret");
+        assert_eq!(words_on_key("keys.stop"), "Stopped keys in an emergency");
+        assert_eq!(done_words("key.new_thing"), "did \u{201c}key new thing\u{201d}:");
     }
 }

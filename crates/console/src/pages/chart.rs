@@ -10,11 +10,10 @@ use keyward_store::usage_queries::{Step, UsagePoint};
 
 use crate::words::{counted, date, exact, grouped};
 
-/// The picture in its own units; the stylesheet stretches it.
-const LEFT: f64 = 40.0;
-const RIGHT: f64 = 636.0;
-const TOP: f64 = 14.0;
-const BOTTOM: f64 = 136.0;
+/// The picture in its own units; the stylesheet stretches it. What is written stands beside it, in the size of other small text.
+const RIGHT: f64 = 600.0;
+const TOP: f64 = 1.0;
+const BOTTOM: f64 = 123.0;
 /// Most bars.
 const BARS: usize = 92;
 /// What is there at all is seen.
@@ -54,7 +53,6 @@ struct Part {
 
 struct GridLine {
     y: String,
-    text_y: String,
     text: String,
 }
 
@@ -76,7 +74,7 @@ impl Chart {
         let highest = points.iter().map(|point| point.accepted + point.refused).max();
         let most = round_up(highest.unwrap_or(0));
         let height_of = |value: i64| (BOTTOM - TOP) * value as f64 / most as f64;
-        let slot = (RIGHT - LEFT) / points.len().max(1) as f64;
+        let slot = RIGHT / points.len().max(1) as f64;
         let width = (slot * 0.64).min(22.0);
         let bars = points.iter().enumerate().map(|(at, point)| {
             let seen = |value: i64| (value > 0).then(|| height_of(value).max(LEAST_HEIGHT));
@@ -88,7 +86,7 @@ impl Chart {
                 height: units(height),
             };
             Bar {
-                x: units(LEFT + slot * at as f64 + (slot - width) / 2.0),
+                x: units(slot * at as f64 + (slot - width) / 2.0),
                 width: units(width),
                 accepted: accepted.map(|height| part(BOTTOM, height)),
                 refused: seen(point.refused).map(|height| part(base, height)),
@@ -96,16 +94,16 @@ impl Chart {
             }
         });
         let bars = bars.collect();
-        let levels = if most < 2 {
-            vec![0, most]
+        // From the top, in even steps, as the stylesheet spreads their texts.
+        let levels = if most % 2 == 1 {
+            vec![most, 0]
         } else {
-            vec![0, most / 2, most]
+            vec![most, most / 2, 0]
         };
         let grid = levels.into_iter().map(|value| {
             let y = BOTTOM - height_of(value);
             GridLine {
                 y: units(y),
-                text_y: units(y + 4.0),
                 text: shortened(value),
             }
         });
@@ -231,8 +229,8 @@ mod tests {
         let chart = Chart::of(&points(&[(50, 0), (25, 25), (0, 1)]), Step::Day, "with this key");
         let refused = chart.bars[1].refused.as_ref().unwrap();
         let accepted = chart.bars[1].accepted.as_ref().unwrap();
-        assert_eq!((accepted.y.as_str(), accepted.height.as_str()), ("75.0", "61.0"));
-        assert_eq!((refused.y.as_str(), refused.height.as_str()), ("13.0", "61.0"));
+        assert_eq!((accepted.y.as_str(), accepted.height.as_str()), ("62.0", "61.0"));
+        assert_eq!((refused.y.as_str(), refused.height.as_str()), ("0.0", "61.0"));
         assert!(chart.bars[2].accepted.is_none() && chart.bars[2].refused.is_some());
         assert_eq!(
             chart.label,
@@ -241,6 +239,14 @@ mod tests {
         );
         let html = chart.to_string();
         assert!(html.contains("role=\"img\"") && html.contains("<details") && !html.contains("style="));
+        assert!(
+            !html.contains("<text"),
+            "what is written would be stretched with the picture"
+        );
+        assert!(
+            html.contains("<span>50</span><span>25</span><span>0</span>"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -14,10 +14,10 @@ use keyward_core::record::Actor;
 use keyward_engine::show_usage::MAX_DAYS;
 use serde_json::{Map, Value, json};
 
+use super::audit_words::words_on_key;
 use super::callers::Callers;
 use super::key_head::{KeyHead, reason_words, subject};
 use super::leak::{Leak, attempts, entries};
-use super::usage_words::action_words;
 use crate::call::Call;
 use crate::naming::Naming;
 use crate::refused::Refused;
@@ -329,7 +329,7 @@ async fn timeline_row(naming: &mut Naming<'_>, entry: &EntryLine) -> Result<Vec<
     };
     let facts = entry.read_facts();
     let fact = |name: &str| facts.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut what = action_words(&entry.action);
+    let mut what = words_on_key(&entry.action);
     if let Some(reason) = fact("reason").filter(|_| entry.action == "key.delete") {
         what.push_str(&format!(" ({})", reason.replace('_', " ")));
     }

@@ -13,6 +13,7 @@ use keyward_store::audit::AuditQuery;
 use keyward_store::overview_counts::KeyCount;
 use keyward_store::usage_queries::Step;
 
+use super::audit_words::{Names, done_words};
 use super::chart::Chart;
 use crate::call::Call;
 use crate::naming::Naming;
@@ -54,7 +55,7 @@ struct OverviewPage {
 struct Need {
     tone: &'static str,
     title: String,
-    sentence: &'static str,
+    sentence: String,
     href: String,
     verb: &'static str,
 }
@@ -141,7 +142,8 @@ fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
         needs.push(Need {
             tone: "danger",
             title: format!("{} due for rotation", counted(overdue, "key is", "keys are")),
-            sentence: "The longer a secret lives, the more places it has got to. A rotation gives applications time to change.",
+            sentence: "The longer a secret lives, the more places it has got to. A rotation gives applications time to change."
+                .to_owned(),
             href: keys("due=due"),
             verb: "See what is due",
         });
@@ -151,7 +153,11 @@ fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
         needs.push(Need {
             tone: "warn",
             title: format!("{} due within 14 days", counted(soon, "key is", "keys are")),
-            sentence: "Rotate them when it suits, before they are overdue.",
+            sentence: match soon {
+                1 => "Rotate it when it suits, before it is overdue.",
+                _ => "Rotate them when it suits, before they are overdue.",
+            }
+            .to_owned(),
             href: keys("due=soon"),
             verb: "See what is due soon",
         });
@@ -166,10 +172,13 @@ fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
         needs.push(Need {
             tone: "warn",
             title: format!(
-                "{at_least}{} nobody used for {UNUSED_DAYS} days",
-                counted(count, "key", "keys")
+                "{at_least}{} not used for {UNUSED_DAYS} days",
+                counted(count, "key was", "keys were")
             ),
-            sentence: "What nobody uses, nobody misses, except whoever found it. Select them there and remove them with a preview.",
+            sentence: format!(
+                "What nobody uses, nobody misses, except whoever found it. Select {it} there and remove {it} with a preview.",
+                it = if count == 1 { "it" } else { "them" }
+            ),
             href: keys(&format!("unused={UNUSED_DAYS}")),
             verb: "See unused keys",
         });
@@ -179,7 +188,11 @@ fn needs(visit: &Visit, overview: &Overview) -> Vec<Need> {
         needs.push(Need {
             tone: "",
             title: format!("{} open", counted(count, "invitation is", "invitations are")),
-            sentence: "Nobody accepted yet. Take back what is not needed.",
+            sentence: match count {
+                1 => "Nobody accepted it yet. Take it back if it is not needed.",
+                _ => "Nobody accepted them yet. Take back what is not needed.",
+            }
+            .to_owned(),
             href: visit.url("settings/members"),
             verb: "See invitations",
         });
@@ -212,7 +225,7 @@ fn environments(visit: &Visit, counts: &[KeyCount]) -> Vec<EnvironmentRow> {
         let count = counts.iter().find(|count| count.environment == environment)?;
         let name = environment.map_or("none", Environment::name);
         Some(EnvironmentRow {
-            name: environment_name(environment),
+            name: environment.map_or("No environment", |one| environment_name(Some(one))),
             href: format!("{}?environment={name}", visit.url("settings/secret-keys")),
             keys: grouped(count.keys.unsigned_abs()),
             spoken: counted(count.keys.unsigned_abs(), "key", "keys"),
@@ -229,26 +242,27 @@ async fn changes(visit: &Visit, call: &Call) -> Result<Vec<ChangeRow>, Refused> 
     let found = engine
         .list_audit(visit.id().as_str(), &AuditQuery::default(), None, CHANGES)
         .await?;
-    let mut naming = Naming::new(engine, visit.id());
+    let mut called = Called {
+        names: Names::default(),
+        naming: Naming::new(engine, visit.id()),
+    };
     let mut rows = Vec::new();
     for entry in found.items {
-        let target = match entry.target.split_once('/') {
-            Some(("key", id)) => {
-                let name = naming.text(&entry.target).await?;
-                let name = name.strip_prefix("key ").unwrap_or(&name).to_owned();
-                Some((visit.url(&format!("settings/secret-keys/{id}")), name))
+        let actor = called.find(visit, call, &entry.actor).await?;
+        let target = match target_of(visit, &entry.target).filter(|_| entry.target != entry.actor) {
+            None => None,
+            Some((href, unnamed)) => {
+                let name = called.find(visit, call, &entry.target).await?;
+                Some((href, name.unwrap_or_else(|| unnamed.to_owned())))
             }
-            Some(("person", _)) => Some((visit.url("settings/members"), naming.text(&entry.target).await?)),
-            Some(("token", _)) => {
-                let name = naming.text(&entry.target).await?;
-                let name = name.strip_prefix("token ").unwrap_or(&name).to_owned();
-                Some((visit.url("settings/tokens"), name))
-            }
-            _ => None,
         };
         rows.push(ChangeRow {
-            actor: naming.text(&entry.actor).await?,
-            what: action_words(&entry.action),
+            actor: match actor {
+                Some(name) if entry.actor.starts_with("token/") => format!("Token {name}"),
+                Some(name) => name,
+                None => called.names.words(&entry.actor),
+            },
+            what: done_words(&entry.action),
             target,
             at: When::relative(keyward_core::time::Timestamp::from_unix_ms(entry.at), call.now()),
         });
@@ -256,43 +270,28 @@ async fn changes(visit: &Visit, call: &Call) -> Result<Vec<ChangeRow>, Refused> 
     Ok(rows)
 }
 
-/// What was done, after the name of who did it.
-fn action_words(action: &str) -> String {
-    let words = match action {
-        "key.create" => "created the key",
-        "key.edit" => "edited the key",
-        "key.pause" => "paused the key",
-        "key.resume" => "resumed the key",
-        "key.delete" => "ended the key",
-        "key.replace" => "replaced the key",
-        "key.rotate" => "rotated the key",
-        "key.rotation_finish" => "finished the rotation of the key",
-        "key.rotation_cancel" => "cancelled the rotation of the key",
-        "key.rotation_first_use" => "saw the new secret used first of the key",
-        "key.hand_over" => "handed over the key",
-        "keys.bulk" => "changed many keys at once",
-        "keys.stop" => "stopped keys in an emergency",
-        "member.change_role" => "changed the role of",
-        "member.remove" => "removed",
-        "invitation.create" => "invited somebody",
-        "invitation.accept" => "accepted an invitation",
-        "invitation.revoke" => "took an invitation back",
-        "token.create" => "created the token",
-        "token.delete" => "removed the token",
-        "token.sign_in" => "used the token",
-        "organization.create" => "created the organization",
-        "organization.edit" => "edited the organization",
-        "organization.edit_settings" => "changed settings",
-        "organization.stop" => "stopped every key",
-        "organization.resume" => "resumed the keys",
-        "organization.lock" => "locked the organization",
-        "organization.unlock" => "unlocked the organization",
-        "organization.delete" => "deleted the organization",
-        "organization.restore" => "restored the organization",
-        "contact.test" => "sent a test to security contacts",
-        "contact.enable" => "switched a security contact on again",
-        "contact.rotate_secret" => "gave a webhook a new signing secret",
-        other => return other.replace(['.', '_'], " "),
-    };
-    words.to_owned()
+/// How those of the trail are called: also those who left, as far as the organization's own rows still name them.
+struct Called<'a> {
+    names: Names,
+    naming: Naming<'a>,
+}
+
+impl Called<'_> {
+    async fn find(&mut self, visit: &Visit, call: &Call, what: &str) -> Result<Option<String>, Refused> {
+        self.names.look_up(visit, call, what).await?;
+        match self.names.of(what) {
+            Some(name) => Ok(Some(name.to_owned())),
+            None => Ok(self.naming.left(what).await?),
+        }
+    }
+}
+
+/// The page of what an entry names, and what it is called where it has no name any more.
+fn target_of(visit: &Visit, target: &str) -> Option<(String, &'static str)> {
+    match target.split_once('/')? {
+        ("key", id) => Some((visit.url(&format!("settings/secret-keys/{id}")), "a secret key")),
+        ("person", _) => Some((visit.url("settings/members"), "a former member")),
+        ("token", _) => Some((visit.url("settings/tokens"), "a removed token")),
+        _ => None,
+    }
 }

@@ -1,4 +1,4 @@
-//! What uses, refusals and deeds are called: the words that activity, reports and key pages share.
+//! What uses and refusals are called: the words that activity, reports and key pages share.
 //!
 //! A code that is not known here is shown as it is: what a newer version recorded must not vanish.
 
@@ -48,28 +48,6 @@ pub(super) fn outcome_words(name: &str) -> &str {
 /// Whether an outcome is a refusal.
 pub(super) fn is_refusal(name: &str) -> bool {
     name != Outcome::Accepted.name()
-}
-
-/// A deed of the trail about one key, as a short sentence without its subject.
-pub(super) fn action_words(action: &str) -> String {
-    match action {
-        "key.create" => "Made the key",
-        "key.edit" => "Edited its settings",
-        "key.pause" => "Paused the key",
-        "key.resume" => "Resumed the key",
-        "key.delete" => "Ended the key",
-        "key.hand_over" => "Handed the key over",
-        "key.repeat_value" => "Was shown the value once more, for a repeated form or request",
-        "key.rotate" => "Rotated: a new secret was made",
-        "key.rotation_activate" => "Made the new secret the current one",
-        "key.rotation_cancel" => "Cancelled the rotation",
-        "key.rotation_dropped" => "The new secret was never used and was dropped",
-        "key.rotation_end" => "The old secret came to its end",
-        "key.rotation_finish" => "Ended the old secret",
-        "key.rotation_first_use" => "The new secret was used for the first time",
-        other => other,
-    }
-    .to_owned()
 }
 
 /// With a capital letter at its begin.

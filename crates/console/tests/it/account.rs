@@ -4,7 +4,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use keyward_core::role::Role;
 use keyward_core::time::{DAY_MS, MINUTE_MS};
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Browser, OWNER, PASSPHRASE, TestConsole, between};
 
@@ -57,9 +58,8 @@ impl TestConsole {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_passphrase_gives_this_browser_a_new_session_and_ends_the_others() {
-    let console = TestConsole::new().await;
+async fn a_new_passphrase_gives_this_browser_a_new_session_and_ends_the_others(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let sign_in = async || {
         let mut browser = console.browser();
@@ -107,9 +107,8 @@ async fn a_new_passphrase_gives_this_browser_a_new_session_and_ends_the_others()
     assert_eq!(again.post("/sign-in", &fields).await.location(), "/org/org-1");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_are_listed_and_ended_and_only_the_own_ones() {
-    let console = TestConsole::new().await;
+async fn sessions_are_listed_and_ended_and_only_the_own_ones(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let sign_in = async |agent: &str| {
         let mut browser = console.browser();
@@ -156,9 +155,8 @@ async fn sessions_are_listed_and_ended_and_only_the_own_ones() {
     stranger.page("/account").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_factor_is_set_up_and_asked_for_and_its_codes_are_shown_once() {
-    let console = TestConsole::new().await;
+async fn a_second_factor_is_set_up_and_asked_for_and_its_codes_are_shown_once(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     owner.page(FACTOR).await;
     let wrong = [("step", "begin"), ("passphrase", "not my passphrase at all")];
@@ -221,9 +219,8 @@ async fn a_second_factor_is_set_up_and_asked_for_and_its_codes_are_shown_once() 
     assert!(browser.page("/account").await.contains("Set up second factor"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_organization_that_demands_a_second_factor_says_so_and_keeps_it_on() {
-    let console = TestConsole::new().await;
+async fn an_organization_that_demands_a_second_factor_says_so_and_keeps_it_on(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let edit = keyward_engine::edit_settings::SettingsEdit {
         second_factor_required: Some(true),
@@ -257,9 +254,8 @@ async fn an_organization_that_demands_a_second_factor_says_so_and_keeps_it_on() 
     member.page(&console.path("settings/help")).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_offer_is_over_after_a_while() {
-    let console = TestConsole::new().await;
+async fn an_offer_is_over_after_a_while(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     owner.page(FACTOR).await;
     let begin = [("step", "begin"), ("passphrase", PASSPHRASE)];
@@ -276,9 +272,8 @@ async fn an_offer_is_over_after_a_while() {
     assert_eq!(owner.get(FACTOR).await.status, StatusCode::SEE_OTHER);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_signs_out_before_the_code_ends_what_they_began() {
-    let console = TestConsole::new().await;
+async fn who_signs_out_before_the_code_ends_what_they_began(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     console.turn_on(&mut owner).await;
     let mut browser = console.browser();
@@ -295,3 +290,12 @@ async fn who_signs_out_before_the_code_ends_what_they_began() {
     // The whole session elsewhere is another one.
     owner.page("/account").await;
 }
+
+on_both_databases!(
+    a_new_passphrase_gives_this_browser_a_new_session_and_ends_the_others,
+    sessions_are_listed_and_ended_and_only_the_own_ones,
+    a_second_factor_is_set_up_and_asked_for_and_its_codes_are_shown_once,
+    an_organization_that_demands_a_second_factor_says_so_and_keeps_it_on,
+    an_offer_is_over_after_a_while,
+    who_signs_out_before_the_code_ends_what_they_began,
+);

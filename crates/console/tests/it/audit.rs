@@ -7,7 +7,8 @@ use keyward_core::role::Role;
 use keyward_core::state::DeleteReason;
 use keyward_core::time::{DAY_MS, MINUTE_MS};
 use keyward_engine::context::Context;
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{OWNER, TestConsole, between};
 
@@ -16,9 +17,8 @@ fn table(page: &str) -> &str {
     between(page, "<tbody>", "</tbody>").unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn entries_are_told_in_words_with_names_and_without_what_tells_nothing() {
-    let console = TestConsole::new().await;
+async fn entries_are_told_in_words_with_names_and_without_what_tells_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let engine = &console.test.engine;
     let created = console.test.full_key(&console.organization).await;
@@ -56,9 +56,8 @@ async fn entries_are_told_in_words_with_names_and_without_what_tells_nothing() {
     assert!(newest.contains(&line.hash.to_string()) && newest.contains(&line.previous_hash.to_string()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filters_narrow_and_what_is_mistyped_shows_nothing() {
-    let console = TestConsole::new().await;
+async fn filters_narrow_and_what_is_mistyped_shows_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.test.full_key(&console.organization).await;
     let other = console.test.full_key(&console.organization).await;
     let id = key.key.record.id;
@@ -102,9 +101,8 @@ async fn filters_narrow_and_what_is_mistyped_shows_nothing() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_trail_has_pages_that_keep_the_filter_and_miss_nothing() {
-    let console = TestConsole::new().await;
+async fn a_long_trail_has_pages_that_keep_the_filter_and_miss_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     for _ in 0..90 {
         drop(console.test.full_key(&console.organization).await);
@@ -123,9 +121,8 @@ async fn a_long_trail_has_pages_that_keep_the_filter_and_miss_nothing() {
     assert_eq!(counts, [40, 40, 10]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn verifying_tells_a_whole_trail_from_one_that_was_changed() {
-    let console = TestConsole::new().await;
+async fn verifying_tells_a_whole_trail_from_one_that_was_changed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(console.test.full_key(&console.organization).await);
     let verify = console.path("audit/verify");
@@ -171,9 +168,8 @@ async fn verifying_tells_a_whole_trail_from_one_that_was_changed() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_is_what_the_offline_check_accepts_and_an_entry_itself() {
-    let console = TestConsole::new().await;
+async fn an_export_is_what_the_offline_check_accepts_and_an_entry_itself(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(console.test.full_key(&console.organization).await);
     let export = console.path("audit/export");
@@ -211,9 +207,8 @@ async fn an_export_is_what_the_offline_check_accepts_and_an_entry_itself() {
     assert_eq!(table(&after).matches("<tr>").count(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_erases_after_a_second_look_and_the_trail_tells_that_and_stays_whole() {
-    let console = TestConsole::new().await;
+async fn an_owner_erases_after_a_second_look_and_the_trail_tells_that_and_stays_whole(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(console.member("leaver@example.com", Role::Member).await);
     let (audit, erase) = (console.path("audit"), console.path("audit/erase"));
@@ -266,16 +261,19 @@ async fn an_owner_erases_after_a_second_look_and_the_trail_tells_that_and_stays_
     assert_eq!(admin.post(&erase, &fields).await.status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other() {
-    let console = TestConsole::new().await;
+async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(console.test.full_key(&console.organization).await);
-    console
-        .test
-        .place
-        .run("UPDATE audit_entry SET hash = X'00' WHERE chain = 'org-1' AND action = 'key.create'")
-        .await;
+    // Each database has its own name for the type, and takes one byte of text for it.
+    let changed =
+        "UPDATE audit_entry SET hash = CAST('0' AS TYPE) WHERE chain = 'org-1' AND action = 'key.create'";
+    let bytes = match kind {
+        Kind::Sqlite => "BLOB",
+        Kind::Postgres => "BYTEA",
+    };
+    let place = &console.test.place;
+    assert_eq!(place.run(&changed.replace("TYPE", bytes)).await, 1);
     let page = owner.page(&console.path("audit")).await;
     assert!(
         page.contains("can't be read") && page.contains("Created the organization"),
@@ -283,9 +281,8 @@ async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_costs_much_has_a_limit_for_each_person_that_fades() {
-    let console = TestConsole::new().await;
+async fn what_costs_much_has_a_limit_for_each_person_that_fades(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
     let verify = console.path("audit/verify");
     admin.page(&verify).await;
@@ -314,3 +311,14 @@ async fn what_costs_much_has_a_limit_for_each_person_that_fades() {
         StatusCode::TOO_MANY_REQUESTS
     );
 }
+
+on_both_databases!(
+    entries_are_told_in_words_with_names_and_without_what_tells_nothing,
+    filters_narrow_and_what_is_mistyped_shows_nothing,
+    a_long_trail_has_pages_that_keep_the_filter_and_miss_nothing,
+    verifying_tells_a_whole_trail_from_one_that_was_changed,
+    an_export_is_what_the_offline_check_accepts_and_an_entry_itself,
+    an_owner_erases_after_a_second_look_and_the_trail_tells_that_and_stays_whole,
+    an_entry_that_cannot_be_read_is_told_and_hides_no_other,
+    what_costs_much_has_a_limit_for_each_person_that_fades,
+);

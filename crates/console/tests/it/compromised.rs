@@ -6,14 +6,14 @@ use keyward_core::refusal::Code;
 use keyward_core::state::{DeleteReason, KeyState};
 use keyward_core::time::{DAY_MS, MINUTE_MS};
 use keyward_engine::edit_settings::SettingsEdit;
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{TestConsole, between};
 use crate::uses::{READ, use_key};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leak_goes_from_revoking_to_a_report_with_who_still_tries() {
-    let console = TestConsole::new().await;
+async fn a_leak_goes_from_revoking_to_a_report_with_who_still_tries(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let (engine, organization) = (&console.test.engine, &console.organization);
     let edit = SettingsEdit {
         security_contacts: Some(vec![SecurityContact::Email(
@@ -102,9 +102,8 @@ async fn a_leak_goes_from_revoking_to_a_report_with_who_still_tries() {
     assert_eq!(again.location(), format!("{path}?done=already"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replacement_in_one_step_is_named_by_the_trail() {
-    let console = TestConsole::new().await;
+async fn a_replacement_in_one_step_is_named_by_the_trail(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let (engine, organization) = (&console.test.engine, &console.organization);
     let key = console.test.full_key(organization).await;
     let edit = keyward_core::edit_key::KeyEdit {
@@ -124,3 +123,8 @@ async fn a_replacement_in_one_step_is_named_by_the_trail() {
     let forged = owner.post_with("", &format!("{base}/compromised"), &[]).await;
     assert_eq!(forged.status, StatusCode::FORBIDDEN);
 }
+
+on_both_databases!(
+    a_leak_goes_from_revoking_to_a_report_with_who_still_tries,
+    a_replacement_in_one_step_is_named_by_the_trail,
+);

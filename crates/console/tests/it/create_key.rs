@@ -13,7 +13,8 @@ use keyward_core::time::{DAY_MS, MINUTE_MS};
 use keyward_engine::datasets::NewDataset;
 use keyward_engine::edit_settings::SettingsEdit;
 use keyward_engine::permit::OwnedResource;
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::forms::{Form, plain};
 use crate::support::{Answer, Browser, PUBLIC_URL, TestConsole, between};
@@ -48,9 +49,8 @@ fn value(answer: &Answer) -> String {
         .to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_is_made_works_and_is_shown_once_with_its_snippets() {
-    let console = TestConsole::new().await;
+async fn a_key_is_made_works_and_is_shown_once_with_its_snippets(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form(&mut owner, &console, "")
         .await
@@ -85,9 +85,8 @@ async fn a_key_is_made_works_and_is_shown_once_with_its_snippets() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_environment_proposes_its_access_and_rotation() {
-    let console = TestConsole::new().await;
+async fn each_environment_proposes_its_access_and_rotation(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     for (environment, level, scopes, days) in [
         (None, PermissionLevel::Full, 3, None),
@@ -126,9 +125,8 @@ async fn each_environment_proposes_its_access_and_rotation() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_problem_is_beside_its_field_and_nothing_that_was_typed_is_lost() {
-    let console = TestConsole::new().await;
+async fn every_problem_is_beside_its_field_and_nothing_that_was_typed_is_lost(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let typed = form(&mut owner, &console, "")
         .await
@@ -185,9 +183,8 @@ async fn every_problem_is_beside_its_field_and_nothing_that_was_typed_is_lost() 
     assert_eq!(key.record.conditions.rate_limit.unwrap().per_ms, 60_000);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_are_built_without_a_script_on_real_datasets() {
-    let console = TestConsole::new().await;
+async fn rules_are_built_without_a_script_on_real_datasets(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let id = dataset(&console, "Street <signs>").await;
     let page = owner.page(&console.path("settings/secret-keys/new")).await;
@@ -301,9 +298,8 @@ async fn datasets(console: &TestConsole, names: &[String]) -> Vec<String> {
 }
 
 /// The weight of every page is looked at where pages are fetched.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_datasets_and_rules_make_no_heavy_page_and_lose_nothing() {
-    let console = TestConsole::new().await;
+async fn many_datasets_and_rules_make_no_heavy_page_and_lose_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let names: Vec<_> = (0..205)
         .map(|at| format!("A dataset with quite a long name, number {at}"))
@@ -332,9 +328,8 @@ async fn many_datasets_and_rules_make_no_heavy_page_and_lose_nothing() {
     assert_eq!(key.record.access, made.key.record.access);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_that_is_sent_twice_makes_one_key_and_is_told_its_value_for_ten_minutes() {
-    let console = TestConsole::new().await;
+async fn a_form_that_is_sent_twice_makes_one_key_and_is_told_its_value_for_ten_minutes(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form(&mut owner, &console, "").await.with("name", &["twice"]);
     let mut again = owner.clone();
@@ -360,9 +355,8 @@ async fn a_form_that_is_sent_twice_makes_one_key_and_is_told_its_value_for_ten_m
     assert_eq!(keys(&console).await.len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_advanced_access_control_nothing_is_picked() {
-    let console = TestConsole::new().await;
+async fn without_advanced_access_control_nothing_is_picked(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     set(
         &console,
@@ -402,9 +396,8 @@ async fn set(console: &TestConsole, edit: SettingsEdit) {
     edited.expect("settings can be edited");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_longest_life_of_the_organization_is_said_and_kept() {
-    let console = TestConsole::new().await;
+async fn the_longest_life_of_the_organization_is_said_and_kept(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     set(
         &console,
@@ -433,9 +426,8 @@ async fn the_longest_life_of_the_organization_is_said_and_kept() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_does_not_find_any_of_it() {
-    let console = TestConsole::new().await;
+async fn a_member_does_not_find_any_of_it(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form(&mut owner, &console, "").await.with("name", &["k"]);
     let key = console.test.full_key(&console.organization).await.key.record.id;
@@ -474,9 +466,8 @@ async fn a_member_does_not_find_any_of_it() {
     assert_eq!(owner.get(&path).await.status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_are_texts_on_every_page() {
-    let console = TestConsole::new().await;
+async fn names_are_texts_on_every_page(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let name = "</title><script>alert(1)</script>\"><img src=x>";
     let typed = form(&mut owner, &console, "").await.with("name", &[name]);
@@ -496,9 +487,8 @@ async fn names_are_texts_on_every_page() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_waits_for_the_first_use_and_says_from_where_it_came() {
-    let console = TestConsole::new().await;
+async fn the_page_waits_for_the_first_use_and_says_from_where_it_came(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form(&mut owner, &console, "").await.with("name", &["k"]);
     let made = send(&mut owner, &console, &form).await;
@@ -515,9 +505,8 @@ async fn the_page_waits_for_the_first_use_and_says_from_where_it_came() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_summary_follows_the_form() {
-    let console = TestConsole::new().await;
+async fn the_summary_follows_the_form(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let path = console.path("settings/secret-keys/new/summary");
     for (query, says) in [
@@ -540,3 +529,18 @@ async fn the_summary_follows_the_form() {
         assert!(!part.contains("<html"), "a part is no page");
     }
 }
+
+on_both_databases!(
+    a_key_is_made_works_and_is_shown_once_with_its_snippets,
+    each_environment_proposes_its_access_and_rotation,
+    every_problem_is_beside_its_field_and_nothing_that_was_typed_is_lost,
+    rules_are_built_without_a_script_on_real_datasets,
+    many_datasets_and_rules_make_no_heavy_page_and_lose_nothing,
+    a_form_that_is_sent_twice_makes_one_key_and_is_told_its_value_for_ten_minutes,
+    without_advanced_access_control_nothing_is_picked,
+    the_longest_life_of_the_organization_is_said_and_kept,
+    a_member_does_not_find_any_of_it,
+    names_are_texts_on_every_page,
+    the_page_waits_for_the_first_use_and_says_from_where_it_came,
+    the_summary_follows_the_form,
+);

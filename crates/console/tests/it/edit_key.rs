@@ -9,7 +9,8 @@ use keyward_core::scope::{Scope, ScopeSet};
 use keyward_core::time::DAY_MS;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::edit_settings::SettingsEdit;
-use keyward_testkit::engine::{context, draft};
+use keyward_testkit::engine::{Kind, context, draft};
+use keyward_testkit::on_both_databases;
 
 use crate::forms::Form;
 use crate::support::TestConsole;
@@ -27,9 +28,8 @@ fn path(console: &TestConsole, made: &CreatedKey, rest: &str) -> String {
     console.path(&format!("settings/secret-keys/{}{rest}", made.key.record.id))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_is_told_before_and_holds_after() {
-    let console = TestConsole::new().await;
+async fn an_edit_is_told_before_and_holds_after(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let made = console.test.full_key(&console.organization).await;
     let edit = path(&console, &made, "/edit");
@@ -80,9 +80,8 @@ async fn an_edit_is_told_before_and_holds_after() {
     assert_eq!(stored(&console, &made).await, key);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_quicker_is_named_and_nothing_typed_is_lost() {
-    let console = TestConsole::new().await;
+async fn who_was_quicker_is_named_and_nothing_typed_is_lost(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let made = console.test.full_key(&console.organization).await;
     let edit = path(&console, &made, "/edit");
@@ -128,9 +127,8 @@ async fn who_was_quicker_is_named_and_nothing_typed_is_lost() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn problems_of_an_edit_are_beside_their_fields() {
-    let console = TestConsole::new().await;
+async fn problems_of_an_edit_are_beside_their_fields(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let made = console.test.full_key(&console.organization).await;
     let edit = path(&console, &made, "/edit");
@@ -153,9 +151,8 @@ async fn problems_of_an_edit_are_beside_their_fields() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn moments_and_rules_that_a_form_shows_shorter_stay_as_they_are() {
-    let console = TestConsole::new().await;
+async fn moments_and_rules_that_a_form_shows_shorter_stay_as_they_are(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let rules = r#"[{"operations":["dataset.*"],"resources":["dataset/d1","dataset/*"]},{"operations":["inference.run"],"resources":["*"]}]"#;
     let permission = Permission::Restricted(serde_json::from_str(rules).unwrap());
@@ -192,9 +189,8 @@ async fn moments_and_rules_that_a_form_shows_shorter_stay_as_they_are() {
     assert_eq!(sorted(&key), sorted(&made.key));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_pickers_an_edit_leaves_the_access_alone() {
-    let console = TestConsole::new().await;
+async fn without_pickers_an_edit_leaves_the_access_alone(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let made = console
         .test
@@ -226,3 +222,11 @@ async fn without_pickers_an_edit_leaves_the_access_alone() {
     assert_eq!(key.name.as_str(), "renamed");
     assert_eq!(key.record.access, made.key.record.access);
 }
+
+on_both_databases!(
+    an_edit_is_told_before_and_holds_after,
+    who_was_quicker_is_named_and_nothing_typed_is_lost,
+    problems_of_an_edit_are_beside_their_fields,
+    moments_and_rules_that_a_form_shows_shorter_stay_as_they_are,
+    without_pickers_an_edit_leaves_the_access_alone,
+);

@@ -9,7 +9,8 @@ use keyward_core::management_right::{ManagementRight, RightSet};
 use keyward_core::role::Role;
 use keyward_engine::invitations::InvitationDraft;
 use keyward_engine::sign_in_links::LinkPurpose;
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Answer, Browser, OWNER, PASSPHRASE, PUBLIC_URL, TestConsole, between};
 
@@ -102,9 +103,8 @@ async fn the_table_names_every_page_once_and_an_organizations_page_asks_for_a_ri
     assert!(seen.len() > 20, "{}", seen.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_form_needs_the_proof_of_its_own_session() {
-    let console = TestConsole::new().await;
+async fn every_form_needs_the_proof_of_its_own_session(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let ids = Ids::of(&console).await;
     let mut owner = console.owner().await;
     let mut other = console.member("other@example.com", Role::Owner).await;
@@ -146,9 +146,8 @@ async fn every_form_needs_the_proof_of_its_own_session() {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_are_asked_to_sign_in_and_find_nothing_out() {
-    let console = TestConsole::new().await;
+async fn strangers_are_asked_to_sign_in_and_find_nothing_out(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let ids = Ids::of(&console).await;
     let mut visitor = console.browser();
     visitor.page("/sign-in").await;
@@ -174,9 +173,8 @@ async fn strangers_are_asked_to_sign_in_and_find_nothing_out() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_no_right_finds_nothing_there() {
-    let console = TestConsole::new().await;
+async fn who_has_no_right_finds_nothing_there(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let ids = Ids::of(&console).await;
     console.test.organization("org-2").await;
     let mut browsers = Vec::new();
@@ -217,9 +215,8 @@ fn without_request(page: &str) -> String {
     page.replace(id, "")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_that_was_taken_away_is_gone_at_once() {
-    let console = TestConsole::new().await;
+async fn a_right_that_was_taken_away_is_gone_at_once(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
     admin.page(&console.path("audit")).await;
     let engine = &console.test.engine;
@@ -242,9 +239,8 @@ async fn a_right_that_was_taken_away_is_gone_at_once() {
 
 /// Every page of the table that can be looked at is; the support's checks (headers, weight, nothing inline, nothing from elsewhere)
 /// run on each answer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_has_the_headers_and_repeats_nothing_of_the_host_or_of_its_address() {
-    let console = TestConsole::new().await;
+async fn every_page_has_the_headers_and_repeats_nothing_of_the_host_or_of_its_address(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let ids = Ids::of(&console).await;
     let mut owner = console.owner().await;
     owner.host = Some("evil.example".to_owned());
@@ -281,9 +277,8 @@ async fn every_page_has_the_headers_and_repeats_nothing_of_the_host_or_of_its_ad
     assert!(page.contains(PUBLIC_URL) && !page.contains("evil.example"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_was_planted_is_not_taken_over() {
-    let console = TestConsole::new().await;
+async fn a_session_that_was_planted_is_not_taken_over(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let planted = "A".repeat(43);
     let mut victim = console.browser();
@@ -328,9 +323,8 @@ async fn a_session_that_was_planted_is_not_taken_over() {
     assert_eq!(doubled.get("/account").await.status, StatusCode::SEE_OTHER);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_led_to_another_site() {
-    let console = TestConsole::new().await;
+async fn nobody_is_led_to_another_site(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let engine = &console.test.engine;
     for next in [
@@ -380,9 +374,8 @@ fn is_here(location: &str) -> bool {
     location.starts_with("/org/") || location.starts_with("/sign-in") || location.starts_with("/%0d%0a")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_browser_calls_itself_is_text_and_nothing_else() {
-    let console = TestConsole::new().await;
+async fn what_a_browser_calls_itself_is_text_and_nothing_else(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let mut browser = console.browser();
     browser.user_agent = "<script>alert(1)</script>\"><img/onerror=alert(2)>".to_owned();
@@ -411,9 +404,8 @@ async fn what_a_browser_calls_itself_is_text_and_nothing_else() {
     assert!(!page.text.contains("<script>"), "{}", page.text);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_of_another_site_is_refused_before_it_is_read() {
-    let console = TestConsole::new().await;
+async fn a_form_of_another_site_is_refused_before_it_is_read(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     owner.page("/organizations").await;
     for began in ["cross-site", "same-site", "nonsense"] {
@@ -454,7 +446,7 @@ async fn the_secret_of_a_link_is_in_no_line_of_the_log() {
         .with_ansi(false)
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let console = TestConsole::new().await;
+    let console = TestConsole::new(Kind::Sqlite).await;
     let engine = &console.test.engine;
     let made = engine
         .create_sign_in_link(&context(), OWNER, LinkPurpose::SetPassphrase)
@@ -487,3 +479,15 @@ async fn the_secret_of_a_link_is_in_no_line_of_the_log() {
         assert!(!logged.contains(secret), "the log holds the secret of a link");
     }
 }
+
+on_both_databases!(
+    every_form_needs_the_proof_of_its_own_session,
+    strangers_are_asked_to_sign_in_and_find_nothing_out,
+    who_has_no_right_finds_nothing_there,
+    a_right_that_was_taken_away_is_gone_at_once,
+    every_page_has_the_headers_and_repeats_nothing_of_the_host_or_of_its_address,
+    a_session_that_was_planted_is_not_taken_over,
+    nobody_is_led_to_another_site,
+    what_a_browser_calls_itself_is_text_and_nothing_else,
+    a_form_of_another_site_is_refused_before_it_is_read,
+);

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use keyward_core::role::Role;
 use keyward_store::organizations::Organization;
+use keyward_testkit::engine::Kind;
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Browser, TestConsole, between};
 
@@ -17,9 +19,8 @@ async fn version(console: &TestConsole, browser: &mut Browser) -> String {
     version.expect("the form has a version").to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_member_sees_the_id_and_only_managers_a_form() {
-    let console = TestConsole::new().await;
+async fn every_member_sees_the_id_and_only_managers_a_form(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut member = console.member("member@example.com", Role::Member).await;
     let page = member.page(&console.path("settings/general")).await;
     assert!(
@@ -38,9 +39,8 @@ async fn every_member_sees_the_id_and_only_managers_a_form() {
     assert_eq!(organization(&console).await.name, "The organization org-1");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_admin_changes_the_settings_and_problems_keep_what_was_typed() {
-    let console = TestConsole::new().await;
+async fn an_admin_changes_the_settings_and_problems_keep_what_was_typed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
     let path = console.path("settings/general");
     let version = version(&console, &mut admin).await;
@@ -72,9 +72,8 @@ async fn an_admin_changes_the_settings_and_problems_keep_what_was_typed() {
     assert!(!now.settings.advanced_access_control);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stale_form_changes_nothing_and_is_told() {
-    let console = TestConsole::new().await;
+async fn a_stale_form_changes_nothing_and_is_told(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let path = console.path("settings/general");
     let version = version(&console, &mut owner).await;
@@ -87,9 +86,8 @@ async fn a_stale_form_changes_nothing_and_is_told() {
     assert_eq!(organization(&console).await.name, "First");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_is_shown_as_text_on_every_page() {
-    let console = TestConsole::new().await;
+async fn a_name_is_shown_as_text_on_every_page(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let version = version(&console, &mut owner).await;
     let name = "</title><script>alert(1)</script>\" onmouseover=x";
@@ -116,9 +114,8 @@ async fn a_name_is_shown_as_text_on_every_page() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_an_owner_ends_the_organization_after_typing_its_id() {
-    let console = TestConsole::new().await;
+async fn only_an_owner_ends_the_organization_after_typing_its_id(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.test.full_key(&console.organization).await;
     let value = key.value.reveal().to_owned();
     let mut owner = console.owner().await;
@@ -161,3 +158,11 @@ async fn only_an_owner_ends_the_organization_after_typing_its_id() {
         .location();
     console.test.verify(&value).await.expect("the keys are resumed");
 }
+
+on_both_databases!(
+    every_member_sees_the_id_and_only_managers_a_form,
+    an_admin_changes_the_settings_and_problems_keep_what_was_typed,
+    a_stale_form_changes_nothing_and_is_told,
+    a_name_is_shown_as_text_on_every_page,
+    only_an_owner_ends_the_organization_after_typing_its_id,
+);

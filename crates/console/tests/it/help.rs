@@ -7,14 +7,15 @@ use keyward_api::problem::RequestCode;
 use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
 use keyward_core::role::Role;
+use keyward_testkit::engine::Kind;
+use keyward_testkit::on_both_databases;
 
 use crate::support::{PUBLIC_URL, TestConsole};
 
 const TOPICS: [&str; 5] = ["", "/sdk", "/create", "/remove", "/errors"];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_reads_all_of_it_with_this_server_and_organization_filled_in() {
-    let console = TestConsole::new().await;
+async fn a_member_reads_all_of_it_with_this_server_and_organization_filled_in(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut member = console.member("jo@example.com", Role::Member).await;
     for topic in TOPICS {
         let page = member.page(&console.path(&format!("settings/help{topic}"))).await;
@@ -38,9 +39,8 @@ async fn a_member_reads_all_of_it_with_this_server_and_organization_filled_in() 
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_code_is_told_with_its_remedy_and_can_be_linked_to() {
-    let console = TestConsole::new().await;
+async fn every_code_is_told_with_its_remedy_and_can_be_linked_to(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let page = owner.page(&console.path("settings/help/errors")).await;
     let names = Code::ALL.iter().map(|code| code.name());
@@ -50,9 +50,8 @@ async fn every_code_is_told_with_its_remedy_and_can_be_linked_to() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_link_of_the_help_leads_to_a_page() {
-    let console = TestConsole::new().await;
+async fn every_link_of_the_help_leads_to_a_page(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let paths: BTreeSet<&str> = keyward_console::route_table()
         .iter()
@@ -87,3 +86,9 @@ async fn every_link_of_the_help_leads_to_a_page() {
 fn is_ours(pattern: &str) -> bool {
     pattern.contains("/settings/help") || pattern.contains("/audit") || pattern.starts_with("/account")
 }
+
+on_both_databases!(
+    a_member_reads_all_of_it_with_this_server_and_organization_filled_in,
+    every_code_is_told_with_its_remedy_and_can_be_linked_to,
+    every_link_of_the_help_leads_to_a_page,
+);

@@ -4,7 +4,8 @@ use http::StatusCode;
 use keyward_core::role::Role;
 use keyward_core::time::DAY_MS;
 use keyward_engine::invitations::{CreatedInvitation, InvitationDraft};
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{OWNER, PASSPHRASE, TestConsole};
 
@@ -26,9 +27,8 @@ fn path(invitation: &CreatedInvitation) -> String {
     format!("/invitations/{}", invitation.secret.reveal())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_new_sets_a_passphrase_and_joins() {
-    let console = TestConsole::new().await;
+async fn somebody_new_sets_a_passphrase_and_joins(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let invitation = invite(&console, "org-1", "new@example.com", Role::Member).await;
     let path = path(&invitation);
     let mut browser = console.browser();
@@ -52,9 +52,8 @@ async fn somebody_new_sets_a_passphrase_and_joins() {
     assert!(answer.text.contains("accepted already"), "{}", answer.text);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_a_passphrase_signs_in_first_and_the_link_alone_is_nobody() {
-    let console = TestConsole::new().await;
+async fn who_has_a_passphrase_signs_in_first_and_the_link_alone_is_nobody(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     console.test.organization("org-2").await;
     drop(console.member("jo@example.com", Role::Member).await);
     let invitation = invite(&console, "org-2", "jo@example.com", Role::Admin).await;
@@ -97,9 +96,8 @@ async fn who_has_a_passphrase_signs_in_first_and_the_link_alone_is_nobody() {
     assert!(page.contains("org-1") && page.contains("org-2"), "{page}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_known_without_a_passphrase_asks_an_operator() {
-    let console = TestConsole::new().await;
+async fn who_is_known_without_a_passphrase_asks_an_operator(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     console.test.organization("org-2").await;
     // The Owner of both was named by the operator and has set no passphrase.
     let engine = &console.test.engine;
@@ -126,9 +124,8 @@ async fn who_is_known_without_a_passphrase_asks_an_operator() {
     assert_eq!(answer.status, StatusCode::CONFLICT);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invitation_that_ended_says_what_helps() {
-    let console = TestConsole::new().await;
+async fn an_invitation_that_ended_says_what_helps(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let first = invite(&console, "org-1", "new@example.com", Role::Member).await;
     let second = invite(&console, "org-1", "new@example.com", Role::Member).await;
     let mut browser = console.browser();
@@ -152,3 +149,10 @@ async fn an_invitation_that_ended_says_what_helps() {
     let answer = browser.get("/invitations/made-up").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
 }
+
+on_both_databases!(
+    somebody_new_sets_a_passphrase_and_joins,
+    who_has_a_passphrase_signs_in_first_and_the_link_alone_is_nobody,
+    who_is_known_without_a_passphrase_asks_an_operator,
+    an_invitation_that_ended_says_what_helps,
+);

@@ -6,7 +6,8 @@ use keyward_core::role::Role;
 use keyward_core::scope::ScopeSet;
 use keyward_core::state::DeleteReason;
 use keyward_core::time::DAY_MS;
-use keyward_testkit::engine::{context, draft};
+use keyward_testkit::engine::{Kind, context, draft};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{TestConsole, between};
 use crate::uses::{READ, use_key};
@@ -32,9 +33,8 @@ const FORMS: [&str; 6] = [
     "/compromised",
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_and_other_organizations_find_nothing() {
-    let console = TestConsole::new().await;
+async fn members_and_other_organizations_find_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.test.full_key(&console.organization).await;
     let other = console.test.organization("org-2").await;
     let foreign = console.test.full_key(&other).await;
@@ -72,9 +72,8 @@ async fn members_and_other_organizations_find_nothing() {
     assert!(console.test.verify(key.value.reveal()).await.is_ok());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_ended_stays_readable_and_a_name_is_no_markup() {
-    let console = TestConsole::new().await;
+async fn a_key_that_ended_stays_readable_and_a_name_is_no_markup(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let engine = &console.test.engine;
     let mut wanted = draft(ScopeSet::ALL, Permission::Full);
     wanted.name = "<script>alert(1)</script>".to_owned();
@@ -122,9 +121,8 @@ async fn a_key_that_ended_stays_readable_and_a_name_is_no_markup() {
     assert_eq!(answer.status, StatusCode::CONFLICT);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn advice_that_is_applied_narrows_the_key_and_no_other_than_was_shown() {
-    let console = TestConsole::new().await;
+async fn advice_that_is_applied_narrows_the_key_and_no_other_than_was_shown(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let (engine, organization) = (&console.test.engine, &console.organization);
     let key = console.test.full_key(organization).await;
     let id = key.key.record.id;
@@ -183,9 +181,8 @@ async fn advice_that_is_applied_narrows_the_key_and_no_other_than_was_shown() {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_is_answered_as_a_request_would_be() {
-    let console = TestConsole::new().await;
+async fn a_question_is_answered_as_a_request_would_be(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console
         .test
         .key(&console.organization, ScopeSet::ALL, Permission::ReadOnly)
@@ -231,3 +228,10 @@ async fn a_question_is_answered_as_a_request_would_be() {
         .await;
     assert!(uses.unwrap().is_empty());
 }
+
+on_both_databases!(
+    members_and_other_organizations_find_nothing,
+    a_key_that_ended_stays_readable_and_a_name_is_no_markup,
+    advice_that_is_applied_narrows_the_key_and_no_other_than_was_shown,
+    a_question_is_answered_as_a_request_would_be,
+);

@@ -6,6 +6,8 @@ use keyward_core::operation::Operation;
 use keyward_core::refusal::Code;
 use keyward_core::resource::Resource;
 use keyward_core::time::HOUR_MS;
+use keyward_testkit::engine::Kind;
+use keyward_testkit::on_both_databases;
 
 use crate::support::{TestConsole, between};
 use crate::uses::{READ, use_key};
@@ -15,9 +17,8 @@ const MEMBERS: Purpose<'static> = Purpose::Perform {
     resource: Resource::Organization,
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_client_calls_itself_is_neither_markup_nor_a_formula() {
-    let console = TestConsole::new().await;
+async fn what_a_client_calls_itself_is_neither_markup_nor_a_formula(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let engine = &console.test.engine;
     let key = console.test.full_key(&console.organization).await;
     let value = key.value.reveal();
@@ -57,9 +58,8 @@ async fn what_a_client_calls_itself_is_neither_markup_nor_a_formula() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filters_narrow_pages_follow_each_other_and_new_addresses_are_marked() {
-    let console = TestConsole::new().await;
+async fn filters_narrow_pages_follow_each_other_and_new_addresses_are_marked(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let engine = &console.test.engine;
     let key = console.test.full_key(&console.organization).await;
     let value = key.value.reveal();
@@ -129,9 +129,8 @@ async fn filters_narrow_pages_follow_each_other_and_new_addresses_are_marked() {
     assert_eq!(rows(&strange), 60);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_organization_sees_its_busiest_keys_refusals_and_new_addresses() {
-    let console = TestConsole::new().await;
+async fn the_organization_sees_its_busiest_keys_refusals_and_new_addresses(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let engine = &console.test.engine;
     let mut owner = console.owner().await;
     let path = console.path("activity");
@@ -161,3 +160,9 @@ async fn the_organization_sees_its_busiest_keys_refusals_and_new_addresses() {
         csv.text
     );
 }
+
+on_both_databases!(
+    what_a_client_calls_itself_is_neither_markup_nor_a_formula,
+    filters_narrow_pages_follow_each_other_and_new_addresses_are_marked,
+    the_organization_sees_its_busiest_keys_refusals_and_new_addresses,
+);

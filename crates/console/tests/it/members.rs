@@ -7,7 +7,8 @@ use keyward_core::role::Role;
 use keyward_core::secret::{PassphraseKind, Secret};
 use keyward_core::usage::ClientName;
 use keyward_engine::context::Context;
-use keyward_testkit::engine::{Permission, arrival, context, draft};
+use keyward_testkit::engine::{Kind, Permission, arrival, context, draft};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{OWNER, PASSPHRASE, TestConsole, between};
 
@@ -40,9 +41,8 @@ async fn key_of(console: &TestConsole, person: &PersonId) -> (keyward_core::ids:
     (created.key.record.id, created.value.reveal().to_owned())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invitation_shows_its_link_once_and_the_link_makes_a_member() {
-    let console = TestConsole::new().await;
+async fn an_invitation_shows_its_link_once_and_the_link_makes_a_member(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     owner.page(&console.path("settings/members/invite")).await;
     let path = console.path("settings/members/invite");
@@ -78,9 +78,8 @@ async fn an_invitation_shows_its_link_once_and_the_link_makes_a_member() {
     assert!(answer.text.contains("belongs to the organization already"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invitation_that_was_taken_back_opens_nothing() {
-    let console = TestConsole::new().await;
+async fn an_invitation_that_was_taken_back_opens_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     owner.page(&console.path("settings/members/invite")).await;
     let fields = [("email", "new@example.com"), ("role", "member"), ("days", "7")];
@@ -103,9 +102,8 @@ async fn an_invitation_that_was_taken_back_opens_nothing() {
     assert!(accepted.is_err());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn roles_change_and_one_owner_always_remains() {
-    let console = TestConsole::new().await;
+async fn roles_change_and_one_owner_always_remains(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
     let (own, other) = (
@@ -139,9 +137,8 @@ async fn roles_change_and_one_owner_always_remains() {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_removed_leaves_keys_to_be_decided_about() {
-    let console = TestConsole::new().await;
+async fn who_is_removed_leaves_keys_to_be_decided_about(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
     let (own, other) = (
@@ -179,9 +176,8 @@ async fn who_is_removed_leaves_keys_to_be_decided_about() {
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_who_is_removed_can_end() {
-    let console = TestConsole::new().await;
+async fn keys_of_who_is_removed_can_end(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(console.member("admin@example.com", Role::Admin).await);
     let other = person(&console, "admin@example.com").await;
@@ -196,9 +192,8 @@ async fn keys_of_who_is_removed_can_end() {
     assert!(console.test.verify(&value).await.is_err());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_leave_and_the_last_owner_does_not() {
-    let console = TestConsole::new().await;
+async fn members_leave_and_the_last_owner_does_not(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let mut member = console.member("member@example.com", Role::Member).await;
     let path = console.path("settings/general/leave");
@@ -211,9 +206,8 @@ async fn members_leave_and_the_last_owner_does_not() {
     assert_eq!(role_of(&console, "member@example.com").await, None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_says_who_made_how_many_keys_and_escapes_addresses() {
-    let console = TestConsole::new().await;
+async fn the_table_says_who_made_how_many_keys_and_escapes_addresses(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     drop(
         console
@@ -230,9 +224,8 @@ async fn the_table_says_who_made_how_many_keys_and_escapes_addresses() {
     assert!(page.contains(&link), "{page}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_finds_none_of_it() {
-    let console = TestConsole::new().await;
+async fn a_member_finds_none_of_it(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut member = console.member("member@example.com", Role::Member).await;
     member.page(&console.path("settings/general")).await;
     let own = person(&console, "member@example.com").await;
@@ -256,3 +249,14 @@ async fn a_member_finds_none_of_it() {
     }
     assert_eq!(role_of(&console, "member@example.com").await, Some(Role::Member));
 }
+
+on_both_databases!(
+    an_invitation_shows_its_link_once_and_the_link_makes_a_member,
+    an_invitation_that_was_taken_back_opens_nothing,
+    roles_change_and_one_owner_always_remains,
+    who_is_removed_leaves_keys_to_be_decided_about,
+    keys_of_who_is_removed_can_end,
+    members_leave_and_the_last_owner_does_not,
+    the_table_says_who_made_how_many_keys_and_escapes_addresses,
+    a_member_finds_none_of_it,
+);

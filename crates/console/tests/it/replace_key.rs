@@ -8,14 +8,14 @@ use keyward_core::state::DeleteReason;
 use keyward_core::state::KeyState;
 use keyward_core::tag::Tag;
 use keyward_core::time::DAY_MS;
-use keyward_testkit::engine::{context, draft};
+use keyward_testkit::engine::{Kind, context, draft};
+use keyward_testkit::on_both_databases;
 
 use crate::forms::Form;
 use crate::support::{TestConsole, between};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_living_key_ends_as_its_replacement_begins() {
-    let console = TestConsole::new().await;
+async fn a_living_key_ends_as_its_replacement_begins(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let mut asked = draft(ScopeSet::NONE.with(Scope::Dataset), Permission::ReadOnly);
     asked.name = "nightly".to_owned();
@@ -87,9 +87,8 @@ async fn a_living_key_ends_as_its_replacement_begins() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_was_deleted_before_gets_its_replacement_too() {
-    let console = TestConsole::new().await;
+async fn a_key_that_was_deleted_before_gets_its_replacement_too(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let mut asked = draft(ScopeSet::ALL, Permission::LabelerOnly);
     let engine = &console.test.engine;
@@ -138,3 +137,8 @@ async fn a_key_that_was_deleted_before_gets_its_replacement_too() {
         .items;
     assert_eq!(keys.len(), 2);
 }
+
+on_both_databases!(
+    a_living_key_ends_as_its_replacement_begins,
+    a_key_that_was_deleted_before_gets_its_replacement_too,
+);

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use keyward_core::refusal::Code;
 use keyward_core::time::HOUR_MS;
+use keyward_testkit::engine::Kind;
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Browser, TestConsole, between};
 use crate::uses::{READ, use_key};
@@ -22,9 +24,8 @@ fn value_in(page: &str) -> String {
     value.unwrap_or_else(|| panic!("no value in {page}")).to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_names_who_still_uses_the_old_secret_and_ends_it_when_told() {
-    let console = TestConsole::new().await;
+async fn a_rotation_names_who_still_uses_the_old_secret_and_ends_it_when_told(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let (engine, organization) = (&console.test.engine, &console.organization);
     let key = console.test.full_key(organization).await;
     let old = key.value.reveal();
@@ -78,9 +79,8 @@ async fn a_rotation_names_who_still_uses_the_old_secret_and_ends_it_when_told() 
     assert!(!owner.page(&base).await.contains("Rotation in progress"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_secret_that_waits_can_be_made_the_current_one_or_dropped() {
-    let console = TestConsole::new().await;
+async fn a_new_secret_that_waits_can_be_made_the_current_one_or_dropped(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let engine = &console.test.engine;
     let key = console.test.full_key(&console.organization).await;
     let old = key.value.reveal();
@@ -122,9 +122,8 @@ async fn a_new_secret_that_waits_can_be_made_the_current_one_or_dropped() {
     assert_eq!(answer.status, StatusCode::CONFLICT);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_that_can_not_be_read_keeps_what_was_typed() {
-    let console = TestConsole::new().await;
+async fn a_form_that_can_not_be_read_keeps_what_was_typed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.test.full_key(&console.organization).await;
     let mut owner = console.owner().await;
     let base = console.path(&format!("settings/secret-keys/{}", key.key.record.id));
@@ -151,3 +150,9 @@ async fn a_form_that_can_not_be_read_keeps_what_was_typed() {
     assert_eq!(answer.status, StatusCode::CONFLICT);
     console.test.verify(key.value.reveal()).await.unwrap();
 }
+
+on_both_databases!(
+    a_rotation_names_who_still_uses_the_old_secret_and_ends_it_when_told,
+    a_new_secret_that_waits_can_be_made_the_current_one_or_dropped,
+    a_form_that_can_not_be_read_keeps_what_was_typed,
+);

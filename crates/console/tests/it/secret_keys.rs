@@ -19,7 +19,8 @@ use keyward_core::state::{DeleteReason, KeyState};
 use keyward_core::time::DAY_MS;
 use keyward_engine::create_key::CreatedKey;
 use keyward_engine::verify::VerifyQuestion;
-use keyward_testkit::engine::{Permission, context, draft};
+use keyward_testkit::engine::{Kind, Permission, context, draft};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Answer, Browser, TestConsole, between};
 
@@ -89,9 +90,8 @@ fn id_of(key: &CreatedKey) -> KeyId {
     key.key.record.id
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_organization_without_keys_is_told_what_a_key_is() {
-    let console = TestConsole::new().await;
+async fn an_organization_without_keys_is_told_what_a_key_is(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let page = owner.page(&console.keys()).await;
     for said in [
@@ -125,9 +125,8 @@ async fn an_organization_without_keys_is_told_what_a_key_is() {
     assert!(page.contains("No key is left") && !page.contains("No keys yet"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filters_and_orders_show_what_they_say() {
-    let console = TestConsole::new().await;
+async fn filters_and_orders_show_what_they_say(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let in_environment = async |name: &str, environment| {
         console
             .named_key(name, |draft| draft.environment = Some(environment))
@@ -220,9 +219,8 @@ async fn filters_and_orders_show_what_they_say() {
     let _ = (old, ci);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_says_who_made_the_key_and_that_it_is_being_rotated() {
-    let console = TestConsole::new().await;
+async fn a_row_says_who_made_the_key_and_that_it_is_being_rotated(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let engine = console.test.engine.clone();
     let mut admin = console.member("ada@example.com", Role::Admin).await;
     let members = engine.list_members(&console.organization).await.unwrap();
@@ -275,9 +273,8 @@ async fn a_row_says_who_made_the_key_and_that_it_is_being_rotated() {
     assert!(!admin.page(&keys).await.contains(">Rotating</span>"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pasted_key_finds_its_row_and_is_in_no_address_and_no_answer() {
-    let console = TestConsole::new().await;
+async fn a_pasted_key_finds_its_row_and_is_in_no_address_and_no_answer(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.plain_key("searched").await;
     console.plain_key("other").await;
     let value = key.value.reveal().to_owned();
@@ -363,9 +360,8 @@ async fn a_pasted_key_finds_its_row_and_is_in_no_address_and_no_answer() {
     assert!(!held(&answer));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_people_and_clients_call_themselves_is_never_markup_nor_a_formula() {
-    let console = TestConsole::new().await;
+async fn what_people_and_clients_call_themselves_is_never_markup_nor_a_formula(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.plain_key(INJECTION).await;
     console.plain_key("=HYPERLINK(\"http://evil.example\")").await;
     let client = "<img/src=x>/1";
@@ -403,9 +399,8 @@ async fn what_people_and_clients_call_themselves_is_never_markup_nor_a_formula()
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_holds_what_the_filter_means_and_never_a_value() {
-    let console = TestConsole::new().await;
+async fn an_export_holds_what_the_filter_means_and_never_a_value(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let one = console.plain_key("one").await;
     console
         .named_key("two", |draft| draft.environment = Some(Environment::Staging))
@@ -432,9 +427,8 @@ async fn an_export_holds_what_the_filter_means_and_never_a_value() {
     assert_eq!(row["environment"], "staging");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_keys_are_removed_as_the_preview_showed_them() {
-    let console = TestConsole::new().await;
+async fn many_keys_are_removed_as_the_preview_showed_them(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let used = console.plain_key("used daily").await;
     let idle = console.plain_key("idle").await;
     let changed = console.plain_key("changed meanwhile").await;
@@ -513,9 +507,8 @@ async fn many_keys_are_removed_as_the_preview_showed_them() {
     assert!(preview.text.contains("Remove 1 key?") && preview.text.contains("changed meanwhile"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn before_an_end_stand_its_victims() {
-    let console = TestConsole::new().await;
+async fn before_an_end_stand_its_victims(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.plain_key("in use").await;
     console
         .use_key(&key, "yesterdays-client/1", [198, 51, 100, 1])
@@ -586,9 +579,8 @@ async fn before_an_end_stand_its_victims() {
     assert!(console.state_of(id_of(&key)).await.is_deleted());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_and_other_organizations_find_none_of_it() {
-    let console = TestConsole::new().await;
+async fn members_and_other_organizations_find_none_of_it(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.plain_key("not theirs").await;
     let other = console.test.organization("org-2").await;
     let foreign = console.test.full_key(&other).await;
@@ -638,9 +630,8 @@ async fn members_and_other_organizations_find_none_of_it() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_long_names_weigh_little_and_the_next_page_goes_on() {
-    let console = TestConsole::new().await;
+async fn fifty_long_names_weigh_little_and_the_next_page_goes_on(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     for number in 0..53 {
         console
             .named_key(&format!("{number:03}{}", "<".repeat(97)), |draft| {
@@ -668,3 +659,16 @@ async fn fifty_long_names_weigh_little_and_the_next_page_goes_on() {
         assert!(!answer.location().contains("after"), "{other}");
     }
 }
+
+on_both_databases!(
+    an_organization_without_keys_is_told_what_a_key_is,
+    filters_and_orders_show_what_they_say,
+    a_row_says_who_made_the_key_and_that_it_is_being_rotated,
+    a_pasted_key_finds_its_row_and_is_in_no_address_and_no_answer,
+    what_people_and_clients_call_themselves_is_never_markup_nor_a_formula,
+    an_export_holds_what_the_filter_means_and_never_a_value,
+    many_keys_are_removed_as_the_preview_showed_them,
+    before_an_end_stand_its_victims,
+    members_and_other_organizations_find_none_of_it,
+    fifty_long_names_weigh_little_and_the_next_page_goes_on,
+);

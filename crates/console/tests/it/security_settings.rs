@@ -10,7 +10,8 @@ use keyward_core::role::Role;
 use keyward_core::time::DAY_MS;
 use keyward_engine::deliver::{Attempt, Channels, Outcome, Outgoing};
 use keyward_engine::edit_settings::SettingsEdit;
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Browser, TestConsole, between};
 
@@ -62,9 +63,8 @@ fn rules<'a>(version: &'a str, lifetime: &'a str, production: &'a str) -> Vec<(&
     ]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_are_saved_by_version_and_problems_keep_what_was_typed() {
-    let console = TestConsole::new().await;
+async fn rules_are_saved_by_version_and_problems_keep_what_was_typed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let path = console.path(RULES);
     let first = version(&console, &mut owner).await;
@@ -93,9 +93,8 @@ async fn rules_are_saved_by_version_and_problems_keep_what_was_typed() {
     assert_eq!(settings(&console).await.max_key_lifetime_ms, Some(365 * DAY_MS));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_an_owner_switches_the_second_factor_off() {
-    let console = TestConsole::new().await;
+async fn only_an_owner_switches_the_second_factor_off(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
     let first = version(&console, &mut admin).await;
     let mut demanding = rules(&first, "", "90");
@@ -109,9 +108,8 @@ async fn only_an_owner_switches_the_second_factor_off() {
     assert!(settings(&console).await.second_factor_required);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signing_secret_is_shown_in_one_answer_and_on_no_page() {
-    let console = TestConsole::new().await;
+async fn a_signing_secret_is_shown_in_one_answer_and_on_no_page(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let path = console.path(CONTACTS);
     let at = version(&console, &mut owner).await;
@@ -158,9 +156,8 @@ async fn a_signing_secret_is_shown_in_one_answer_and_on_no_page() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_test_tells_what_became_of_it_and_what_was_sent_is_listed() {
-    let console = TestConsole::new().await;
+async fn a_test_tells_what_became_of_it_and_what_was_sent_is_listed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let channels = Arc::new(Taking::default());
     console
         .test
@@ -210,9 +207,8 @@ async fn a_test_tells_what_became_of_it_and_what_was_sent_is_listed() {
     assert_eq!(refused.status, StatusCode::CONFLICT);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_shows_its_victims_and_holds_until_it_is_taken_back() {
-    let console = TestConsole::new().await;
+async fn a_stop_shows_its_victims_and_holds_until_it_is_taken_back(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let key = console.test.full_key(&console.organization).await;
     let value = key.value.reveal().to_owned();
     let mut admin = console.member("admin@example.com", Role::Admin).await;
@@ -252,9 +248,8 @@ async fn a_stop_shows_its_victims_and_holds_until_it_is_taken_back() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_finds_none_of_it() {
-    let console = TestConsole::new().await;
+async fn a_member_finds_none_of_it(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut member = console.member("member@example.com", Role::Member).await;
     member.page(&console.path("settings/general")).await;
     for path in ["", "/deliveries", "/stop", "/lock"] {
@@ -284,3 +279,12 @@ async fn a_member_finds_none_of_it() {
     let state = console.test.engine.show_organization(&console.organization).await;
     assert!(!state.expect("it is there").state.is_stopped());
 }
+
+on_both_databases!(
+    rules_are_saved_by_version_and_problems_keep_what_was_typed,
+    only_an_owner_switches_the_second_factor_off,
+    a_signing_secret_is_shown_in_one_answer_and_on_no_page,
+    a_test_tells_what_became_of_it_and_what_was_sent_is_listed,
+    a_stop_shows_its_victims_and_holds_until_it_is_taken_back,
+    a_member_finds_none_of_it,
+);

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 use keyward_core::role::Role;
+use keyward_testkit::engine::Kind;
+use keyward_testkit::on_both_databases;
 
 use crate::support::{OWNER, PASSPHRASE, TestConsole};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_signs_in_comes_to_where_they_wanted_and_nowhere_else() {
-    let console = TestConsole::new().await;
+async fn who_signs_in_comes_to_where_they_wanted_and_nowhere_else(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let wanted = console.path("settings/general");
     let mut browser = console.browser();
@@ -31,9 +32,8 @@ async fn who_signs_in_comes_to_where_they_wanted_and_nowhere_else() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_is_not_told_apart() {
-    let console = TestConsole::new().await;
+async fn what_is_wrong_is_not_told_apart(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     drop(console.owner().await);
     let mut texts = Vec::new();
     for (email, passphrase) in [
@@ -57,9 +57,8 @@ async fn what_is_wrong_is_not_told_apart() {
     assert_eq!(texts[0], texts[1]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_needs_the_proof_of_its_own_session() {
-    let console = TestConsole::new().await;
+async fn a_form_needs_the_proof_of_its_own_session(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let mut other = console.member("other@example.com", Role::Member).await;
     let mut stranger = console.browser();
@@ -83,9 +82,8 @@ async fn a_form_needs_the_proof_of_its_own_session() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sign_in_begins_a_new_session_and_ends_the_one_that_was_there() {
-    let console = TestConsole::new().await;
+async fn a_sign_in_begins_a_new_session_and_ends_the_one_that_was_there(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     owner.page("/organizations").await;
     let before = owner.clone();
@@ -100,3 +98,10 @@ async fn a_sign_in_begins_a_new_session_and_ends_the_one_that_was_there() {
         StatusCode::SEE_OTHER
     );
 }
+
+on_both_databases!(
+    who_signs_in_comes_to_where_they_wanted_and_nowhere_else,
+    what_is_wrong_is_not_told_apart,
+    a_form_needs_the_proof_of_its_own_session,
+    a_sign_in_begins_a_new_session_and_ends_the_one_that_was_there,
+);

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use keyward_core::time::{DAY_MS, HOUR_MS};
 use keyward_engine::sign_in_links::LinkPurpose;
-use keyward_testkit::engine::context;
+use keyward_testkit::engine::{Kind, context};
+use keyward_testkit::on_both_databases;
 
 use crate::support::{OWNER, PASSPHRASE, TestConsole};
 
@@ -16,9 +17,8 @@ async fn link(console: &TestConsole) -> String {
     format!("/sign-in/link/{}", made.unwrap().secret.reveal())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_sets_a_passphrase_once_and_looking_spends_nothing() {
-    let console = TestConsole::new().await;
+async fn a_link_sets_a_passphrase_once_and_looking_spends_nothing(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let path = link(&console).await;
     // A mail scanner, without cookies, and more than once.
     for _ in 0..3 {
@@ -69,9 +69,8 @@ async fn a_link_sets_a_passphrase_once_and_looking_spends_nothing() {
     assert_eq!(signed_in.location(), "/org/org-1");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_that_is_late_or_replaced_or_made_up_is_over() {
-    let console = TestConsole::new().await;
+async fn a_link_that_is_late_or_replaced_or_made_up_is_over(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let (first, second) = (link(&console).await, link(&console).await);
     let mut browser = console.browser();
     for over in [first.as_str(), "/sign-in/link/abc", "/sign-in/link/%00%ff"] {
@@ -83,9 +82,8 @@ async fn a_link_that_is_late_or_replaced_or_made_up_is_over() {
     assert_eq!(browser.get(&second).await.status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_ends_the_sessions_that_were_there_and_a_scheme_of_somebody_else_is_not_followed() {
-    let console = TestConsole::new().await;
+async fn a_link_ends_the_sessions_that_were_there_and_a_scheme_of_somebody_else_is_not_followed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut before = console.owner().await;
     before.page("/organizations").await;
     let path = link(&console).await;
@@ -96,3 +94,9 @@ async fn a_link_ends_the_sessions_that_were_there_and_a_scheme_of_somebody_else_
     assert_eq!(answer.location(), "/org/org-1");
     assert_eq!(before.get("/organizations").await.status, StatusCode::SEE_OTHER);
 }
+
+on_both_databases!(
+    a_link_sets_a_passphrase_once_and_looking_spends_nothing,
+    a_link_that_is_late_or_replaced_or_made_up_is_over,
+    a_link_ends_the_sessions_that_were_there_and_a_scheme_of_somebody_else_is_not_followed,
+);

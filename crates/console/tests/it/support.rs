@@ -34,8 +34,8 @@ pub(crate) struct TestConsole {
 }
 
 impl TestConsole {
-    pub(crate) async fn new() -> Self {
-        let test = TestEngine::new(Kind::Sqlite).await;
+    pub(crate) async fn new(kind: Kind) -> Self {
+        let test = TestEngine::new(kind).await;
         let organization = test.organization("org-1").await;
         let site = Arc::new(Site::new(test.engine.clone(), PUBLIC_URL.to_owned(), Vec::new()));
         let router = keyward_console::routes().with_state(site);

@@ -4,6 +4,8 @@ use http::StatusCode;
 use keyward_core::management_refusal::ManagementCode;
 use keyward_core::management_right::RightSet;
 use keyward_core::role::Role;
+use keyward_testkit::engine::Kind;
+use keyward_testkit::on_both_databases;
 
 use crate::support::{Browser, TestConsole, between};
 
@@ -22,9 +24,8 @@ async fn count(console: &TestConsole) -> usize {
     tokens.expect("tokens can be listed").items.len()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_shown_once_works_and_ends() {
-    let console = TestConsole::new().await;
+async fn a_token_is_shown_once_works_and_ends(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form_of(&console, &mut owner).await;
     let path = console.path("settings/tokens/new");
@@ -64,9 +65,8 @@ async fn a_token_is_shown_once_works_and_ends() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_that_is_sent_twice_makes_one_token() {
-    let console = TestConsole::new().await;
+async fn a_form_that_is_sent_twice_makes_one_token(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form_of(&console, &mut owner).await;
     let path = console.path("settings/tokens/new");
@@ -99,9 +99,8 @@ async fn a_form_that_is_sent_twice_makes_one_token() {
     assert_eq!(count(&console).await, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn problems_keep_what_was_typed() {
-    let console = TestConsole::new().await;
+async fn problems_keep_what_was_typed(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
     let form = form_of(&console, &mut owner).await;
     let path = console.path("settings/tokens/new");
@@ -124,9 +123,8 @@ async fn problems_keep_what_was_typed() {
     assert_eq!(count(&console).await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_finds_none_of_it() {
-    let console = TestConsole::new().await;
+async fn a_member_finds_none_of_it(kind: Kind) {
+    let console = TestConsole::new(kind).await;
     let token = console.test.token(&console.organization, "verify").await;
     let mut member = console.member("member@example.com", Role::Member).await;
     member.page(&console.path("settings/general")).await;
@@ -145,3 +143,10 @@ async fn a_member_finds_none_of_it() {
         .await
         .expect("the token is untouched");
 }
+
+on_both_databases!(
+    a_token_is_shown_once_works_and_ends,
+    a_form_that_is_sent_twice_makes_one_token,
+    problems_keep_what_was_typed,
+    a_member_finds_none_of_it,
+);
