@@ -34,6 +34,9 @@ pub(crate) struct Tally {
     pub(crate) last_at: Timestamp,
 }
 
+/// Tallies that were taken out, each with its key.
+pub(crate) type Taken = Vec<(KeyId, Tally)>;
+
 /// What was counted of the keys of one part.
 #[derive(Default)]
 pub(crate) struct Counts {
@@ -203,7 +206,7 @@ impl Counts {
     }
 
     /// Takes everything, to be added up: what is fresh, and what is in the journal.
-    pub(crate) fn take_all(&mut self) -> (Vec<(KeyId, Tally)>, Vec<(KeyId, Tally)>) {
+    pub(crate) fn take_all(&mut self) -> (Taken, Taken) {
         (self.take_fresh(), self.take_kept())
     }
 

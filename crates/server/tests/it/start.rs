@@ -105,7 +105,7 @@ fn a_missing_a_strange_and_a_damaged_keyring_are_refused() {
 }
 
 #[test]
-fn postgresql_needs_a_keyring_that_somebody_made_and_serves_one_process() {
+fn postgresql_needs_a_keyring_that_somebody_made_and_serves_several_nodes() {
     let Prepared {
         installation,
         database,
@@ -123,10 +123,8 @@ fn postgresql_needs_a_keyring_that_somebody_made_and_serves_one_process() {
     let second = Installation::new(PROGRAM)
         .with_environment("KEYWARD_DATABASE_URL", &database.url)
         .with_environment("KEYWARD_KEYRING_FILE", &keyring);
-    says(
-        &serve_refused(&second),
-        &["another Keyward process", "PostgreSQL"],
-    );
+    let mut second = KeywardProcess::serve(second);
+    second.ready_address();
     says(
         &refused(&bare.cli(&["keyring", "init"]), 1),
         &["belongs to the keyring"],
