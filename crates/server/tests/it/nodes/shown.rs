@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Node, ORGANIZATION};
 use crate::PROGRAM;
-use crate::support::{refused, says, succeed};
+use crate::support::{outcome, refused, says, succeed};
 
 #[test]
 fn operators_see_how_each_node_stands() {
@@ -42,32 +42,42 @@ fn operators_see_how_each_node_stands() {
     assert_eq!(metric(first, "keyward_writes_waited_out_total"), 0.0);
     assert_eq!(metric(first, "keyward_lease_lost_total"), 0.0);
 
-    // One that is killed is waited for until its lease is over, once, and is then shown as what it is.
-    third.kill9();
-    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let made = first
-        .manage("POST", &path, &json!({ "name": "A key" }))
-        .expect("an answer");
-    let id = made.json()["id"].as_str().expect("its id").to_owned();
-    let path = format!("/v1/keys/{id}/delete");
-    let deleted = first.manage("POST", &path, &json!({})).expect("an answer").json();
+    one_that_was_frozen_tells_what_it_lost(first, second);
+    one_that_was_killed_is_shown_as_such(first, third);
+}
+
+fn one_that_was_frozen_tells_what_it_lost(first: &Node, frozen: &Node) {
+    let (kept, ended) = (create(first), create(first));
+    assert_eq!(outcome(&frozen.address(), &kept.1), "204", "and it is in memory");
+    let before = metric(first, "keyward_writes_waited_out_total");
+    frozen.freeze();
+    let deleted = delete(first, &ended.0);
+    frozen.thaw();
+    assert_eq!(deleted["waited_out"], 1, "{deleted}");
+    assert_eq!(metric(first, "keyward_writes_waited_out_total"), before + 1.0);
+    assert!(metric(first, "keyward_write_wait_seconds_count") >= 1.0);
+    assert!(metric(first, "keyward_write_wait_seconds_sum") > 1.0, "a lease");
+    wait_for("it did not join again", || frozen.is_ready().then_some(()));
+    assert_eq!(metric(frozen, "keyward_lease_lost_total"), 1.0);
+    assert!(metric(frozen, "keyward_lease_renewals_total{outcome=\"counted_out\"}") >= 1.0);
+    assert_eq!(metric(frozen, "keyward_memory_emptied_total"), 1.0);
+    let reached = metric(first, "keyward_node_applied_change");
+    assert!(reached >= 3.0, "two creations and an end: {reached}");
+    wait_for("it does not catch up", || {
+        (metric(frozen, "keyward_node_applied_change") >= reached).then_some(())
+    });
+}
+
+fn one_that_was_killed_is_shown_as_such(first: &Node, killed: &Node) {
+    killed.kill9();
     wait_for("the node that was killed still counts", || {
         (nodes(first)[2]["state"] == "lapsed").then_some(())
     });
-    says(
-        &succeed(&first.installation.cli(&["nodes"])),
-        &["lapsed", "over for"],
-    );
+    let table = succeed(&first.installation.cli(&["nodes"]));
+    says(&table, &["lapsed", "over for"]);
     wait_for("the node that was killed is not counted as such", || {
         (metric(first, "keyward_nodes{state=\"lapsed\"}") == 1.0).then_some(())
     });
-    let waited_out = deleted["waited_out"].as_f64().expect("a number");
-    assert_eq!(metric(first, "keyward_writes_waited_out_total"), waited_out);
-    assert!(metric(first, "keyward_write_wait_seconds_count") >= 1.0);
-    assert!(
-        metric(first, "keyward_node_applied_change") >= 2.0,
-        "the creation of the key and its end"
-    );
 }
 
 /// The writer's node has no lease: the answer says so, and when to come back.
@@ -117,6 +127,20 @@ fn the_only_process_is_shown_as_such() {
     let installation = keyward.installation().clone();
     assert!(keyward.terminate().success());
     says(&refused(&installation.cli(&["nodes"]), 3), &["no server runs"]);
+}
+
+fn create(node: &Node) -> (String, String) {
+    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
+    let made = node.manage("POST", &path, &json!({ "name": "A key" }));
+    let made = made.expect("an answer").json();
+    let text = |field: &str| made[field].as_str().expect("it has the field").to_owned();
+    (text("id"), text("value"))
+}
+
+fn delete(node: &Node, id: &str) -> Value {
+    let path = format!("/v1/keys/{id}/delete");
+    let deleted = node.manage("POST", &path, &json!({}));
+    deleted.expect("an answer").json()
 }
 
 fn nodes(node: &Node) -> Vec<Value> {
