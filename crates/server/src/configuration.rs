@@ -40,7 +40,8 @@ pub(crate) struct Place {
     #[arg(long, global = true, env = "KEYWARD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// A PostgreSQL database in place of SQLite, which several nodes may serve: `postgres://user:password@host:port/database`
+    /// A PostgreSQL database in place of SQLite, which several nodes may serve: `postgres://user:password@host:port/database`; with standbys
+    /// `host1:port1,host2:port2`, of which the one that takes writes is used
     #[arg(
         long,
         global = true,
@@ -531,6 +532,10 @@ mod tests {
             ("postgres://kw:S3cret?Pw@db/keyward", "postgres://kw@db/keyward"),
             ("postgres://kw:S3cret/Pw@db/keyward", "postgres://kw@db/keyward"),
             ("postgres://db/keyward?password=x", "postgres://db/keyward"),
+            (
+                "postgres://kw:S3cret@h1:1,[::1]:2/keyward?x=y",
+                "postgres://kw@h1:1,[::1]:2/keyward",
+            ),
             ("mysql://kw:S3cret@db/keyward", "(not a PostgreSQL address)"),
             ("S3cret", "(not a PostgreSQL address)"),
         ] {

@@ -4,32 +4,28 @@
 //! types inside this crate. Numbered binds (`$1`) are understood by both.
 
 use std::path::PathBuf;
-use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
 use crate::error::StoreError;
+use crate::postgres::Postgres;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 /// 32 MiB, as SQLite wants them written. Uses of keys fall on pages all over the file; with its usual two it reads most of
 /// them again for each.
 const SQLITE_WRITE_CACHE: &str = "-32768";
-const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_catalog.pg_settings \
-    WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name";
-const POSTGRES_CONNECTIONS: u32 = 16;
 
 /// Which database to open.
 #[derive(Clone)]
 pub enum Database {
     /// A file; it is created when it is not there.
     Sqlite(PathBuf),
-    /// A server, by URL. The URL can hold a password and is never printed.
+    /// A server, or several of which one takes writes, by URL. The URL can hold a password and is never printed.
     Postgres(String),
 }
 
@@ -51,11 +47,11 @@ pub struct Store {
 #[derive(Clone)]
 pub(crate) enum Backend {
     /// One writer, so that a write waits in our queue instead of failing with "busy"; several readers.
-    Sqlite { write: SqlitePool, read: SqlitePool },
-    Postgres {
-        pool: PgPool,
-        options: Box<PgConnectOptions>,
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
     },
+    Postgres(Postgres),
 }
 
 /// A write transaction. Dropped without [`Tx::commit`], it rolls back.
@@ -65,7 +61,7 @@ pub struct Tx {
 
 pub(crate) enum TxInner {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
 /// Runs `$body` with `$on` standing for the pool that reads.
@@ -76,8 +72,9 @@ macro_rules! on_read {
                 let $on = read;
                 $body
             }
-            $crate::backend::Backend::Postgres { pool, .. } => {
-                let $on = pool;
+            $crate::backend::Backend::Postgres(postgres) => {
+                let pool = postgres.pool();
+                let $on = &pool;
                 $body
             }
         }
@@ -104,7 +101,8 @@ impl Store {
     /// Connects. Runs no migration: see [`Store::migrate`].
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where the database can't be opened.
+    /// [`StoreError::Unavailable`] where the database can't be opened; [`StoreError::NoPrimary`] names every PostgreSQL server that was
+    /// tried, [`StoreError::Address`] says what is wrong with the address.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         let backend = match database {
             Database::Sqlite(path) => {
@@ -118,7 +116,7 @@ impl Store {
                     .busy_timeout(ACQUIRE_TIMEOUT);
                 let write = SqlitePoolOptions::new()
                     .max_connections(1)
-                    .acquire_timeout(STATEMENT_TIMEOUT)
+                    .acquire_timeout(WRITE_TIMEOUT)
                     .connect_with(options.clone().pragma("cache_size", SQLITE_WRITE_CACHE))
                     .await?;
                 let read = SqlitePoolOptions::new()
@@ -128,26 +126,7 @@ impl Store {
                     .await?;
                 Backend::Sqlite { write, read }
             }
-            Database::Postgres(url) => {
-                let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
-                let options = PgConnectOptions::from_str(url)?
-                    .application_name("keyward")
-                    .options([
-                        ("statement_timeout", timeout.as_str()),
-                        ("idle_in_transaction_session_timeout", timeout.as_str()),
-                        // Whatever the database's own setting is: an acknowledged deletion must survive a crash.
-                        ("synchronous_commit", "on"),
-                    ]);
-                let pool = PgPoolOptions::new()
-                    .max_connections(POSTGRES_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect_with(options.clone())
-                    .await?;
-                Backend::Postgres {
-                    pool,
-                    options: Box::new(options),
-                }
-            }
+            Database::Postgres(url) => Backend::Postgres(Postgres::open(url).await?),
         };
         Ok(Self { backend })
     }
@@ -159,7 +138,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = match &self.backend {
             Backend::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Backend::Postgres { pool, .. } => TxInner::Postgres(pool.begin().await?),
+            Backend::Postgres(postgres) => TxInner::Postgres(postgres.pool().begin().await?),
         };
         Ok(Tx { inner })
     }
@@ -173,17 +152,6 @@ impl Store {
         Ok(())
     }
 
-    /// Settings of a PostgreSQL server under which a crash may lose what was acknowledged; none on SQLite.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn unsafe_settings(&self) -> Result<Vec<String>, StoreError> {
-        match &self.backend {
-            Backend::Sqlite { .. } => Ok(Vec::new()),
-            Backend::Postgres { pool, .. } => Ok(sqlx::query_scalar(UNSAFE_SETTINGS).fetch_all(pool).await?),
-        }
-    }
-
     /// Waits for running statements and closes every connection.
     pub async fn close(&self) {
         match &self.backend {
@@ -191,7 +159,7 @@ impl Store {
                 read.close().await;
                 write.close().await;
             }
-            Backend::Postgres { pool, .. } => pool.close().await,
+            Backend::Postgres(postgres) => postgres.close().await,
         }
     }
 
@@ -199,7 +167,7 @@ impl Store {
     pub const fn kind(&self) -> &'static str {
         match self.backend {
             Backend::Sqlite { .. } => "sqlite",
-            Backend::Postgres { .. } => "postgresql",
+            Backend::Postgres(_) => "postgresql",
         }
     }
 }

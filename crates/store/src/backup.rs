@@ -15,11 +15,16 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt as _};
 
 use crate::audit::BEGIN_DATABASE;
-use crate::backend::{Backend, Store, Tx};
+use crate::backend::{Backend, Store, Tx, TxInner};
 use crate::error::StoreError;
 use crate::schema::SCHEMA_LEVEL;
 
 const FORMAT: u32 = 1;
+/// For the one transaction of a backup or a restore, on PostgreSQL.
+const UNBOUNDED: [&str; 2] = [
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+];
 
 /// How a column's values are written.
 #[derive(Clone, Copy)]
@@ -492,14 +497,16 @@ impl Store {
                 }
                 snapshot.rollback().await?;
             }
-            Backend::Postgres { pool, .. } => {
-                let mut snapshot = pool
+            Backend::Postgres(postgres) => {
+                let mut snapshot = postgres
+                    .pool()
                     .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     .await?;
-                // A copy of a large table may take longer than a statement of the request path may.
-                sqlx::query("SET LOCAL statement_timeout = 0")
-                    .execute(&mut *snapshot)
-                    .await?;
+                // A copy of a large table may take longer than a statement of the request path may, and whoever takes it may be slow;
+                // the snapshot locks no row.
+                for unbounded in UNBOUNDED {
+                    sqlx::query(unbounded).execute(&mut *snapshot).await?;
+                }
                 for table in TABLES {
                     // SQLite's order, whatever the database's locale is.
                     dump_table!(writing, table, " COLLATE \"C\"", &mut *snapshot);
@@ -654,6 +661,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError`]; nothing may be committed then.
     pub async fn load<R: AsyncBufReadExt + Unpin>(&mut self, input: &mut R) -> Result<Copied, StoreError> {
+        if let TxInner::Postgres(transaction) = &mut self.inner {
+            for unbounded in UNBOUNDED {
+                sqlx::query(unbounded).execute(&mut **transaction).await?;
+            }
+        }
         for table in TABLES.iter().rev() {
             let sql = format!("DELETE FROM {}", table.name);
             in_tx!(self, on => sqlx::query(AssertSqlSafe(sql)).execute(on).await.map(drop))?;

@@ -3,6 +3,9 @@
 //! There is no "not found" here: absence is an `Option`, so that a database that is away can never read as "no such
 //! key".
 
+use crate::postgres_address::AddressRefused;
+use crate::postgres_primary::HostRefused;
+
 /// A store operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -10,6 +13,12 @@ pub enum StoreError {
     /// The database did not answer, or refused; the operation certainly did not take effect.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// The address of the database can't be used.
+    #[error("the address of the database can't be used: {0}")]
+    Address(#[from] AddressRefused),
+    /// None of the hosts of the database takes writes now; the operation certainly did not take effect.
+    #[error("no PostgreSQL server takes writes: {}", told(.0))]
+    NoPrimary(Vec<HostRefused>),
     /// The commit was sent and its answer did not come: the write may or may not have taken effect.
     #[error("the outcome of a commit is unknown")]
     OutcomeUnknown(#[source] sqlx::Error),
@@ -37,6 +46,12 @@ pub enum StoreError {
     /// A backup file could not be written or read.
     #[error("{0}")]
     Backup(String),
+}
+
+/// Every host that was tried, and why it was not taken.
+fn told(refused: &[HostRefused]) -> String {
+    let each: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    each.join("; ")
 }
 
 impl From<sqlx::Error> for StoreError {

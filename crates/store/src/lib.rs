@@ -28,6 +28,10 @@ pub mod nodes;
 pub mod organizations;
 pub mod overview_counts;
 pub mod passphrases;
+mod postgres;
+mod postgres_address;
+mod postgres_primary;
+pub mod postgres_promises;
 pub mod purge;
 pub mod schema;
 pub mod second_factors;
@@ -45,3 +49,5 @@ pub mod uses;
 
 pub use backend::{Database, Store, Tx};
 pub use error::StoreError;
+pub use postgres_address::AddressRefused;
+pub use postgres_primary::HostRefused;

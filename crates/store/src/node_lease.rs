@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use keyward_core::ids::{KeyId, OrganizationId};
 use sqlx::postgres::{PgConnection, Postgres};
-use sqlx::{ConnectOptions as _, Connection as _, Transaction};
+use sqlx::{Connection as _, Transaction};
 
 use crate::backend::{Backend, Store};
 use crate::error::StoreError;
@@ -145,10 +145,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn connect_node(&self, id: &str) -> Result<Option<NodeConnection>, StoreError> {
-        let Backend::Postgres { options, .. } = &self.backend else {
+        let Backend::Postgres(postgres) = &self.backend else {
             return Ok(None);
         };
-        let mut connection = options.connect().await?;
+        let mut connection = postgres.connect().await?;
         sqlx::raw_sql(SESSION).execute(&mut connection).await?;
         Ok(Some(NodeConnection {
             connection,

@@ -21,10 +21,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn listen_for_changes(&self) -> Result<Option<ChangeListener>, StoreError> {
-        let Backend::Postgres { pool, .. } = &self.backend else {
+        let Backend::Postgres(postgres) = &self.backend else {
             return Ok(None);
         };
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(&postgres.pool()).await?;
         listener.listen(CHANNEL).await?;
         Ok(Some(ChangeListener { listener }))
     }

@@ -115,13 +115,13 @@ impl NodeRow {
 impl Store {
     /// Whether several nodes can serve this database.
     pub const fn can_have_nodes(&self) -> bool {
-        matches!(self.backend, Backend::Postgres { .. })
+        matches!(self.backend, Backend::Postgres(_))
     }
 
-    fn nodes(&self) -> Option<&PgPool> {
+    fn nodes(&self) -> Option<PgPool> {
         match &self.backend {
             Backend::Sqlite { .. } => None,
-            Backend::Postgres { pool, .. } => Some(pool),
+            Backend::Postgres(postgres) => Some(postgres.pool()),
         }
     }
 
@@ -134,7 +134,7 @@ impl Store {
         let Some(pool) = self.nodes() else {
             return Ok(Standings::default());
         };
-        let rows: Vec<Row> = sqlx::query_as(STANDINGS).bind(GRACE_MS).fetch_all(pool).await?;
+        let rows: Vec<Row> = sqlx::query_as(STANDINGS).bind(GRACE_MS).fetch_all(&pool).await?;
         let mut standings = Standings::default();
         for (last_change, id, applied, counts, is_over) in rows {
             standings.last_change = last_change;
@@ -159,7 +159,7 @@ impl Store {
         let Some(pool) = self.nodes() else {
             return Ok(false);
         };
-        let done = sqlx::query(LAPSE).bind(id).bind(GRACE_MS).execute(pool).await?;
+        let done = sqlx::query(LAPSE).bind(id).bind(GRACE_MS).execute(&pool).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -169,8 +169,8 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn tidy_nodes(&self) -> Result<(), StoreError> {
         let Some(pool) = self.nodes() else { return Ok(()) };
-        sqlx::query(LAPSE_OVERDUE).bind(GRACE_MS).execute(pool).await?;
-        sqlx::query(REMOVE_OLD).bind(KEPT_MS).execute(pool).await?;
+        sqlx::query(LAPSE_OVERDUE).bind(GRACE_MS).execute(&pool).await?;
+        sqlx::query(REMOVE_OLD).bind(KEPT_MS).execute(&pool).await?;
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn remove_node(&self, id: &str) -> Result<(), StoreError> {
         let Some(pool) = self.nodes() else { return Ok(()) };
-        sqlx::query(REMOVE).bind(id).execute(pool).await?;
+        sqlx::query(REMOVE).bind(id).execute(&pool).await?;
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Store {
         let Some(pool) = self.nodes() else {
             return Ok(Vec::new());
         };
-        let rows: Vec<Row> = sqlx::query_as(LIST).fetch_all(pool).await?;
+        let rows: Vec<Row> = sqlx::query_as(LIST).fetch_all(&pool).await?;
         let nodes = rows.into_iter().map(|row| {
             let (id, name, version, started_at_ms, applied, lease_ms, lapsed_at_ms, offset, last_change) =
                 row;
@@ -218,7 +218,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn count_other_nodes(&self, id: &str) -> Result<i64, StoreError> {
         let Some(pool) = self.nodes() else { return Ok(0) };
-        Ok(sqlx::query_scalar(COUNT_OTHERS).bind(id).fetch_one(pool).await?)
+        Ok(sqlx::query_scalar(COUNT_OTHERS).bind(id).fetch_one(&pool).await?)
     }
 
     /// The slots of nodes that have a row, and so may come back for what they counted.
@@ -229,7 +229,7 @@ impl Store {
         let Some(pool) = self.nodes() else {
             return Ok(Vec::new());
         };
-        Ok(sqlx::query_scalar(LIVE_SLOTS).fetch_all(pool).await?)
+        Ok(sqlx::query_scalar(LIVE_SLOTS).fetch_all(&pool).await?)
     }
 
     /// Whether a version that serves a database alone does so with this one.
@@ -242,7 +242,7 @@ impl Store {
         };
         Ok(sqlx::query_scalar(IS_SERVED_ALONE)
             .bind(ALONE)
-            .fetch_one(pool)
+            .fetch_one(&pool)
             .await?)
     }
 

@@ -3,9 +3,12 @@
 //! sqlx takes a lock while it migrates (an advisory lock on PostgreSQL, the write transaction on SQLite), so two
 //! starts at once are safe.
 
+use std::time::Duration;
+
 use keyward_core::condition::Conditions;
-use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::Connection as _;
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
+use sqlx::postgres::PgConnection;
 
 use crate::backend::{Backend, Store};
 use crate::error::StoreError;
@@ -36,6 +39,45 @@ const HAS_TABLES_SQLITE: &str =
 const HAS_TABLES_POSTGRES: &str =
     "SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('setting')";
 
+/// Waiting for another start that migrates may take any time, and so may a migration.
+const WAIT_FOR_MIGRATION: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET idle_in_transaction_session_timeout = '60s'";
+/// A statement that waits for a table holds up everybody who comes after it, so it waits for a moment and is tried again.
+const WAIT_FOR_TABLES: &str = "SET lock_timeout = '1s'";
+const TABLE_ATTEMPTS: u32 = 60;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Migrates while other processes work with the database: one start at a time, and none holds up running processes for long.
+async fn migrate_beside_others(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    sqlx::raw_sql(WAIT_FOR_MIGRATION)
+        .execute(&mut *connection)
+        .await?;
+    // The lock that the migrator itself takes; a session may take it more than once.
+    connection.lock().await?;
+    sqlx::raw_sql(WAIT_FOR_TABLES).execute(&mut *connection).await?;
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match MIGRATIONS.run(&mut *connection).await {
+            Err(error) if attempts < TABLE_ATTEMPTS && is_lock_refused(&error) => {
+                tracing::info!("a migration waits for a table that is in use");
+                // The migrator gave its own hold on the lock back only if it came to its end.
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_lock_refused(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|database| database.code());
+    code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+}
+
 impl Store {
     /// Whether the database was ever migrated; a new one has no tables to ask.
     ///
@@ -45,7 +87,11 @@ impl Store {
         // The catalogues are the one thing that the two databases do not share.
         let tables: i64 = match &self.backend {
             Backend::Sqlite { read, .. } => sqlx::query_scalar(HAS_TABLES_SQLITE).fetch_one(read).await?,
-            Backend::Postgres { pool, .. } => sqlx::query_scalar(HAS_TABLES_POSTGRES).fetch_one(pool).await?,
+            Backend::Postgres(postgres) => {
+                sqlx::query_scalar(HAS_TABLES_POSTGRES)
+                    .fetch_one(&postgres.pool())
+                    .await?
+            }
         };
         Ok(tables > 0)
     }
@@ -58,14 +104,9 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let outcome = match &self.backend {
             Backend::Sqlite { write, .. } => MIGRATIONS.run(write).await,
-            Backend::Postgres { options, .. } => {
-                // A migration may take longer than a statement of the request path may, and so may waiting for another
-                // start that migrates.
-                let mut connection = options.connect().await?;
-                sqlx::query("SET statement_timeout = 0")
-                    .execute(&mut connection)
-                    .await?;
-                let outcome = MIGRATIONS.run(&mut connection).await;
+            Backend::Postgres(postgres) => {
+                let mut connection = postgres.connect().await?;
+                let outcome = migrate_beside_others(&mut connection).await;
                 connection.close().await?;
                 outcome
             }

@@ -15,6 +15,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::deadline::wait_for;
 
+mod standby;
+
+pub use standby::{FrozenSender, certificate};
+
 /// Names the folder of the server's programs; set by `cargo xtask test`. Without it Debian's folders are searched.
 pub const PROGRAMS_VARIABLE: &str = "KEYWARD_TEST_POSTGRES_PROGRAMS";
 
@@ -66,17 +70,11 @@ impl PostgresServer {
     pub fn start() -> Self {
         let programs = find_programs();
         let user = runs_as();
-        let folder = std::env::temp_dir().join(format!("kwpg{:016x}", random()));
-        fs::create_dir(&folder).expect("the folder of temporary files can be written to");
+        let folder = make_folder();
         let password = format!("{:016x}{:016x}", random(), random());
         let password_file = folder.join("password");
         fs::write(&password_file, &password).expect("the folder can be written to");
-        for (path, mode) in [(&password_file, 0o600), (&folder, 0o700)] {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
-            if let Some((user, group)) = user {
-                chown(path, Some(user), Some(group)).expect("root may give files away");
-            }
-        }
+        give(&password_file, 0o600);
         let made = under(Command::new(programs.join("initdb")), user)
             .args([
                 "-D",
@@ -92,26 +90,7 @@ impl PostgresServer {
             .output()
             .expect("`initdb` can be started");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let port = free_port();
-        let mut guardian = under(Command::new("sh"), user)
-            .args(["-c", GUARDIAN, "guardian"])
-            .arg(programs.join("postgres"))
-            .arg(port.to_string())
-            .arg(&folder)
-            .current_dir(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`sh` can be started");
-        let answers = BufReader::new(guardian.stdout.take().expect("the output was piped"));
-        let mut server = Self {
-            guardian,
-            answers,
-            folder,
-            password,
-            port,
-        };
+        let mut server = launch(folder, password, user);
         server.start_again();
         server
     }
@@ -142,10 +121,7 @@ impl PostgresServer {
         // What a server that was ended at once left there does not tell of the next one.
         drop(fs::remove_file(self.folder.join("data/postmaster.pid")));
         self.order("start");
-        wait_for("PostgreSQL did not start", || {
-            let process = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
-            (process.lines().nth(7)?.trim() == "ready").then_some(())
-        });
+        wait_until_ready(self);
     }
 
     fn order(&mut self, order: &str) {
@@ -163,6 +139,52 @@ impl Drop for PostgresServer {
         drop(self.guardian.stdin.take());
         drop(self.guardian.wait());
     }
+}
+
+/// The guardian of a folder, which was told nothing yet.
+fn launch(folder: PathBuf, password: String, user: Option<(u32, u32)>) -> PostgresServer {
+    let port = free_port();
+    let mut guardian = under(Command::new("sh"), user)
+        .args(["-c", GUARDIAN, "guardian"])
+        .arg(find_programs().join("postgres"))
+        .arg(port.to_string())
+        .arg(&folder)
+        .current_dir(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("`sh` can be started");
+    let answers = BufReader::new(guardian.stdout.take().expect("the output was piped"));
+    PostgresServer {
+        guardian,
+        answers,
+        folder,
+        password,
+        port,
+    }
+}
+
+/// A folder that the server's user owns.
+fn make_folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("kwpg{:016x}", random()));
+    fs::create_dir(&folder).expect("the folder of temporary files can be written to");
+    give(&folder, 0o700);
+    folder
+}
+
+fn give(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    if let Some((user, group)) = runs_as() {
+        chown(path, Some(user), Some(group)).expect("root may give files away");
+    }
+}
+
+fn wait_until_ready(server: &PostgresServer) {
+    wait_for("PostgreSQL did not start", || {
+        let process = fs::read_to_string(server.folder.join("data/postmaster.pid")).ok()?;
+        matches!(process.lines().nth(7)?.trim(), "ready" | "standby").then_some(())
+    });
 }
 
 fn random() -> u64 {

@@ -23,7 +23,7 @@ const OPEN: OrganizationStanding = OrganizationStanding {
     state: OrganizationState::Open,
 };
 
-fn id() -> KeyId {
+pub(crate) fn id() -> KeyId {
     "0123456789abcdef".parse().unwrap()
 }
 
@@ -50,11 +50,11 @@ fn is_plainly_here(cache: &VerificationCache) -> bool {
     cache.look_plain(id(), digest, |_| ()).1.is_some()
 }
 
-fn alive(version: i64) -> Arc<CachedKey> {
+pub(crate) fn alive(version: i64) -> Arc<CachedKey> {
     key(id(), version, KeyState::Active)
 }
 
-fn ended(version: i64) -> Arc<CachedKey> {
+pub(crate) fn ended(version: i64) -> Arc<CachedKey> {
     key(
         id(),
         version,

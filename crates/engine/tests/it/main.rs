@@ -37,6 +37,7 @@ mod restore;
 
 mod rotate_key;
 mod rotate_keyring;
+mod schedules;
 mod second_factor;
 mod sessions;
 mod show_usage;

@@ -7,16 +7,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::CommandFactory as _;
 use http::Method;
-use keyward_api::moment;
-use keyward_core::state::PauseReason;
-use keyward_core::time::Timestamp;
 use keyward_http::management::status::StatusView;
-use keyward_store::Store;
 use serde::Serialize;
 
 use super::client::Client;
 use super::keyring::{Fit, check, open_existing};
-use super::{CommandLine, Surroundings, output};
+use super::{CommandLine, Surroundings, doctor_database, output};
 use crate::configuration::{DatabaseChoice, ServeSettings, SmtpUrl, unknown_variables};
 use crate::data_folder::check_private;
 use crate::keyring_file::KeyringFile;
@@ -32,7 +28,7 @@ struct Setting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(super) enum Verdict {
     Good,
     Note,
     Bad,
@@ -168,26 +164,7 @@ async fn examine(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<F
         Err(error) => add(Verdict::Bad, "data folder", format!("{error:#}")),
     }
     examine_keyring(surroundings, &mut add).await;
-    if let Ok(Some(store)) = open_existing(place).await {
-        let found = store.unsafe_settings().await.unwrap_or_default();
-        let held = held_since(&store).await;
-        store.close().await;
-        if let Some(restored_at) = held {
-            let advice = format!(
-                "it was restored from a backup on {}, and keys are held: end what ended after the backup was made (`keyward \
-                 restore --deletions-from EXPORT`, while no server runs), then resume the others one by one (`keyward keys \
-                 resume ID`) or all together (`keyward restore --accept-old-state`)",
-                moment::write(restored_at)
-            );
-            add(Verdict::Note, "database", advice);
-        }
-        if !found.is_empty() {
-            let names = found.join(", ");
-            let advice =
-                format!("PostgreSQL runs with {names} off: a crash can lose deletions that were answered");
-            add(Verdict::Bad, "database", advice);
-        }
-    }
+    doctor_database::examine(place, &mut add).await;
     if let DatabaseChoice::Sqlite(path) = place.database()
         && path.exists()
         && let Err(error) = check_private(&path)
@@ -234,17 +211,6 @@ async fn examine(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<F
         );
     }
     findings
-}
-
-/// When the database was restored, if keys are held since. What can't be asked is told of elsewhere.
-async fn held_since(store: &Store) -> Option<Timestamp> {
-    if !store.is_migrated().await.ok()? {
-        return None;
-    }
-    let reason = PauseReason::Restored.name();
-    let held = store.list_key_ids_in_state("paused", reason, "", 1).await.ok()?;
-    held.first()?;
-    store.last_restore_at().await.ok()?
 }
 
 async fn examine_keyring(surroundings: &Surroundings, add: &mut impl FnMut(Verdict, &'static str, String)) {

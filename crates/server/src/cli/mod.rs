@@ -10,6 +10,7 @@ mod backup;
 mod client;
 mod deletions;
 mod doctor;
+mod doctor_database;
 mod explain;
 mod invitations;
 mod keyring;

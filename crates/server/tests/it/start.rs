@@ -167,3 +167,27 @@ fn after_kill_9_the_next_start_needs_no_help() {
     assert_eq!(outcome(&again.ready_address(), &snippet.secret_key), "204");
     succeed(&again.cli(&["keys", "list"]));
 }
+
+#[test]
+fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
+    let Prepared {
+        installation,
+        database,
+    } = postgres();
+    let database = database.expect("it has one");
+    let keyring = installation.data_folder().join("keyring.json");
+    let others = (0..2).map(|_| {
+        Installation::new(PROGRAM)
+            .with_environment("KEYWARD_DATABASE_URL", &database.url)
+            .with_environment("KEYWARD_KEYRING_FILE", &keyring)
+    });
+    let mut all: Vec<KeywardProcess> = others.map(KeywardProcess::serve).collect();
+    all.push(KeywardProcess::serve(installation));
+    for keyward in &mut all {
+        keyward.ready_address();
+    }
+    succeed(&all[0].cli(&["org", "create", "--name", "Acme", "--id", "org-1"]));
+    for keyward in &all {
+        says(&succeed(&keyward.cli(&["org", "list"])), &["org-1"]);
+    }
+}

@@ -15,6 +15,7 @@ mod key_list;
 mod key_list_context;
 mod keys;
 mod organizations;
+mod postgres;
 mod schema;
 mod settings;
 mod support;

@@ -158,6 +158,6 @@ fn metric(node: &Node, series: &str) -> f64 {
     let found = metrics
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    let found = found.unwrap_or_else(|| panic!("no {series} in\n{metrics}"));
-    found.parse().expect("a number")
+    assert!(found.is_some(), "no {series} in\n{metrics}");
+    found.expect("it is there").parse().expect("a number")
 }
