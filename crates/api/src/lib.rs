@@ -17,6 +17,7 @@ pub mod key_rotation;
 pub mod keys;
 pub mod members;
 pub mod moment;
+pub mod nodes;
 pub mod organization_settings;
 pub mod organizations;
 pub mod people;

@@ -154,11 +154,14 @@ impl Engine {
             pause = (pause * 2).min(LOOK_SELDOM);
         }
         let missing = u32::try_from(wait.missing.len()).unwrap_or(u32::MAX);
-        Confirmed {
+        let waited = waited();
+        let confirmed = Confirmed {
             confirmed: wait.confirmed.saturating_add(1),
             waited_out: wait.waited_out.saturating_add(missing),
-            waited_ms: u64::try_from(waited().as_millis()).unwrap_or(u64::MAX),
-        }
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.inner.metrics.node.count_write(waited, confirmed);
+        confirmed
     }
 }
 

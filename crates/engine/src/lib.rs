@@ -47,6 +47,7 @@ pub mod lock_organization;
 pub mod look_up_keys;
 pub mod metrics;
 pub mod node_keeper;
+mod node_metrics;
 mod node_time;
 mod node_work;
 pub mod nodes;
@@ -272,7 +273,9 @@ impl Engine {
         let time = Arc::new(NodeTime::new(clock));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let node = nodes::take_part(&store, (&right, &time), &cache, node_name.clone()).await?;
+        let metrics = Metrics::register();
+        let own = (&right, &time, &metrics.node);
+        let node = nodes::take_part(&store, own, &cache, node_name.clone()).await?;
         let node = node.map(|(node, keeper)| {
             tasks.spawn(keeper.keep(stop.clone()));
             node
@@ -306,7 +309,7 @@ impl Engine {
             touched_sessions: TouchedSessions::default(),
             checkpoint_sink: OnceLock::new(),
             deliveries: Deliveries::default(),
-            metrics: Metrics::register(),
+            metrics,
             tasks,
             stop,
         };
@@ -376,6 +379,11 @@ impl Engine {
         self.inner.metrics.cached_keys.set(self.inner.cache.len() as f64);
         let is_held = self.inner.right.is_held();
         self.inner.metrics.holds_right.set(f64::from(u8::from(is_held)));
+        let remaining = self.inner.right.remaining();
+        self.inner
+            .metrics
+            .node
+            .refresh(remaining, self.inner.time.offset_ms());
     }
 
     /// Whether the engine may write and answer from memory, and the database answers.

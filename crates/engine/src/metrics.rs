@@ -2,9 +2,13 @@
 //!
 //! Labels are closed enums, never ids. Without a recorder they count into nothing.
 
+use std::sync::Arc;
+
 use keyward_core::management_refusal::ManagementCode;
 use keyward_core::refusal::Code;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+use crate::node_metrics::NodeMetrics;
 
 /// The counters.
 pub struct Metrics {
@@ -17,6 +21,7 @@ pub struct Metrics {
     pub(crate) uncounted_uses: Counter,
     pub(crate) cached_keys: Gauge,
     pub(crate) holds_right: Gauge,
+    pub(crate) node: Arc<NodeMetrics>,
 }
 
 impl Metrics {
@@ -43,6 +48,10 @@ impl Metrics {
             "Management tokens that were checked, by outcome: accepted, or the refusal's code."
         );
         describe_gauge!("keyward_cached_keys", "Keys in memory.");
+        describe_gauge!(
+            "keyward_holds_right",
+            "1: this process may write keys and answer from memory; 0: it has no lease of the database."
+        );
         let refused = Code::ALL
             .iter()
             .map(|code| counter!("keyward_verify_total", "outcome" => code.name()))
@@ -60,6 +69,7 @@ impl Metrics {
             uncounted_uses: counter!("keyward_uncounted_uses_total"),
             cached_keys: gauge!("keyward_cached_keys"),
             holds_right: gauge!("keyward_holds_right"),
+            node: Arc::new(NodeMetrics::register()),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::VerificationCache;
+use crate::node_metrics::{NodeMetrics, RenewalOutcome};
 use crate::node_time::NodeTime;
 use crate::right::{LEASE, Right};
 
@@ -36,6 +37,7 @@ pub(crate) struct NodeKeeper {
     store: Store,
     right: Arc<Right>,
     time: Arc<NodeTime>,
+    metrics: Arc<NodeMetrics>,
     cache: Arc<VerificationCache>,
     node: NewNode,
     connection: Option<NodeConnection>,
@@ -47,7 +49,7 @@ pub(crate) struct NodeKeeper {
 impl NodeKeeper {
     pub(crate) fn new(
         store: Store,
-        (right, time): (Arc<Right>, Arc<NodeTime>),
+        (right, time, metrics): (Arc<Right>, Arc<NodeTime>, Arc<NodeMetrics>),
         cache: Arc<VerificationCache>,
         node: NewNode,
     ) -> Self {
@@ -55,6 +57,7 @@ impl NodeKeeper {
             store,
             right,
             time,
+            metrics,
             cache,
             node,
             connection: None,
@@ -94,6 +97,8 @@ impl NodeKeeper {
                 () = tokio::time::sleep(pause) => {}
                 () = woken.notified() => tokio::time::sleep_until(began + RENEW_NOT_BEFORE).await,
             }
+            // Before it is renewed as well: a process that was frozen had none meanwhile.
+            self.tell(&mut was_held);
             pause = match self.renew_in_time().await {
                 Ok(()) => RENEW_EVERY,
                 Err(error) => {
@@ -119,7 +124,10 @@ impl NodeKeeper {
     fn tell(&self, was_held: &mut bool) {
         let is_held = self.right.is_held();
         match (*was_held, is_held) {
-            (true, false) => tracing::error!("this node has no lease: keys are read from the database"),
+            (true, false) => {
+                self.metrics.count_lost_lease();
+                tracing::error!("this node has no lease: keys are read from the database");
+            }
             (false, true) => tracing::info!("this node has a lease again"),
             _ => {}
         }
@@ -131,21 +139,29 @@ impl NodeKeeper {
         let mut connection = self.connection.take();
         let renewed = tokio::time::timeout(PATIENCE, self.renew(&mut connection)).await;
         match renewed {
-            Ok(Ok(())) => {
+            Ok(Ok(outcome)) => {
+                self.metrics.count_renewal(outcome);
                 self.connection = connection;
                 Ok(())
             }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::TimedOut),
+            Ok(Err(error)) => {
+                self.metrics.count_renewal(RenewalOutcome::Failed);
+                Err(error)
+            }
+            Err(_) => {
+                self.metrics.count_renewal(RenewalOutcome::TimedOut);
+                Err(StoreError::TimedOut)
+            }
         }
     }
 
-    async fn renew(&mut self, connection: &mut Option<NodeConnection>) -> Result<(), StoreError> {
+    async fn renew(&mut self, connection: &mut Option<NodeConnection>) -> Result<RenewalOutcome, StoreError> {
         let connection = match connection {
             Some(connection) => connection,
             None => match self.store.connect_node(&self.node.id).await? {
                 Some(new) => connection.insert(new),
-                None => return Ok(()),
+                // Only where there are nodes is there a keeper.
+                None => return Ok(RenewalOutcome::Failed),
             },
         };
         if self.must_join {
@@ -160,7 +176,7 @@ impl NodeKeeper {
             self.right.lose();
             self.must_join = true;
             tracing::warn!("this node was counted out, because it did not renew its lease in time");
-            return Ok(());
+            return Ok(RenewalOutcome::CountedOut);
         };
         let seen = renewal.seen.clone();
         let offset = self
@@ -170,7 +186,8 @@ impl NodeKeeper {
         renewal.commit(offset, LEASE).await?;
         self.memory_of = Some((seen.epoch, seen.server));
         self.right.hold_from(asked_at, seen.epoch, seen.is_first);
-        Ok(())
+        self.metrics.show_applied(seen.last_change);
+        Ok(RenewalOutcome::Renewed)
     }
 
     /// Applies what was changed, or empties the memory where that can't be told.
@@ -190,8 +207,15 @@ impl NodeKeeper {
         }
         self.right.lose();
         self.memory_of = None;
-        self.cache.clear();
+        self.empty_memory();
         Ok(())
+    }
+
+    fn empty_memory(&self) {
+        if !self.cache.is_empty() {
+            self.metrics.count_emptied_memory();
+        }
+        self.cache.clear();
     }
 
     fn apply(&self, changes: &[ChangeRow]) {
@@ -204,7 +228,7 @@ impl NodeKeeper {
                     // Whatever it means, nothing that is in memory can be trusted to be newer.
                     tracing::error!(%error, "ALARM: the feed of changes can't be read; memory is emptied");
                     self.right.lose();
-                    self.cache.clear();
+                    self.empty_memory();
                 }
             }
         }

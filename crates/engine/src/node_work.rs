@@ -1,4 +1,5 @@
-//! What nodes do for each other, every second: count out those that are gone, and let go of what all of them know.
+//! What nodes do for each other, every second: count out those that are gone, and let go of what all of them know. What they see of
+//! each other then goes into the metrics.
 //!
 //! Counting out is anybody's work; the rest is done by the node that started first. Nothing here decides who counts: the
 //! database's clock does.
@@ -25,6 +26,8 @@ pub(crate) async fn keep_working(engine: Weak<Inner>, stop: CancellationToken) {
         let Some(inner) = engine.upgrade() else { return };
         let engine = Engine { inner };
         round = (round + 1) % SELDOM;
+        // Without a lease as well: it is then that somebody wants to know.
+        engine.look_at_nodes().await;
         if !engine.inner.right.is_held() {
             continue;
         }
@@ -38,6 +41,15 @@ pub(crate) async fn keep_working(engine: Weak<Inner>, stop: CancellationToken) {
 }
 
 impl Engine {
+    async fn look_at_nodes(&self) {
+        let Some(own) = &self.inner.node else { return };
+        match tokio::time::timeout(EVERY, self.inner.store.list_nodes()).await {
+            Ok(Ok(rows)) => self.inner.metrics.node.show_nodes(&rows, &own.id),
+            Ok(Err(error)) => tracing::debug!(%error, "the nodes could not be looked at"),
+            Err(_) => tracing::debug!("the nodes could not be looked at in time"),
+        }
+    }
+
     async fn work_seldom(&self) {
         if let Err(error) = self.inner.store.forget_changes(self.now().as_unix_ms()).await {
             tracing::warn!(%error, "old changes were not let go of; it is tried again");

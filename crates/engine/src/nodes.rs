@@ -13,6 +13,7 @@ use crate::Engine;
 use crate::cache::VerificationCache;
 use crate::error::EngineError;
 use crate::node_keeper::NodeKeeper;
+use crate::node_metrics::NodeMetrics;
 use crate::node_time::NodeTime;
 use crate::right::Right;
 
@@ -57,6 +58,9 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Joining, Self::Serving, Self::Overdue, Self::Lapsed];
+
     /// The state's name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,7 +71,7 @@ impl NodeState {
         }
     }
 
-    fn of(row: &NodeRow) -> Self {
+    pub(crate) fn of(row: &NodeRow) -> Self {
         match row {
             row if row.lapsed_at_ms.is_some() => Self::Lapsed,
             row if row.lease_ms < 0 => Self::Overdue,
@@ -83,12 +87,13 @@ impl NodeState {
 /// [`StoreError::NotTheWriter`] if a version serves this database that does so alone.
 pub(crate) async fn take_part(
     store: &Store,
-    (right, time): (&Arc<Right>, &Arc<NodeTime>),
+    (right, time, metrics): (&Arc<Right>, &Arc<NodeTime>, &Arc<NodeMetrics>),
     cache: &Arc<VerificationCache>,
     name: String,
 ) -> Result<Option<(NewNode, NodeKeeper)>, StoreError> {
     if !store.can_have_nodes() {
         right.hold_for_ever(store.begin_epoch().await?);
+        metrics.show_alone();
         return Ok(None);
     }
     let id = uuid::Uuid::now_v7();
@@ -99,7 +104,7 @@ pub(crate) async fn take_part(
         name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let own = (Arc::clone(right), Arc::clone(time));
+    let own = (Arc::clone(right), Arc::clone(time), Arc::clone(metrics));
     let mut keeper = NodeKeeper::new(store.clone(), own, Arc::clone(cache), node.clone());
     keeper.begin().await?;
     Ok(Some((node, keeper)))
@@ -125,7 +130,7 @@ impl Engine {
             is_first: first.as_ref() == Some(&row.id),
             started_at_ms: Some(row.started_at_ms),
             lease_ms: Some(row.lease_ms),
-            lag: row.last_change.saturating_sub(row.applied.max(0)),
+            lag: row.lag(),
             applied: row.applied,
             clock_offset_ms: row.clock_offset_ms,
             id: row.id,

@@ -42,6 +42,15 @@ impl Right {
             || nanoseconds(self.clock.since_boot()) < self.until_ns.load(Ordering::Acquire)
     }
 
+    /// For how long it is held yet; `None`: without an end.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        if self.is_permanent.load(Ordering::Acquire) {
+            return None;
+        }
+        let until = Duration::from_nanos(self.until_ns.load(Ordering::Acquire));
+        Some(until.saturating_sub(self.clock.since_boot()))
+    }
+
     /// Whether this is the node that does what one of them has to do: the one that started before all others that count.
     pub fn is_held_first(&self) -> bool {
         self.is_held() && self.is_first.load(Ordering::Acquire)

@@ -20,6 +20,9 @@ const MAX_TALLIES: usize = 16_384;
 /// A table that has room for so many times what it held gives the room back.
 const MUCH_TOO_MUCH: usize = 8;
 
+/// Tallies that were taken out, to be written.
+type Taken = Vec<(KeyId, Tally)>;
+
 /// How often one thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -201,7 +204,7 @@ impl Counts {
     }
 
     /// Takes what is fresh out, to be written into the journal.
-    pub(crate) fn take_fresh(&mut self) -> Vec<(KeyId, Tally)> {
+    pub(crate) fn take_fresh(&mut self) -> Taken {
         self.fresh.take()
     }
 
@@ -211,7 +214,7 @@ impl Counts {
     }
 
     /// Takes what is in the journal.
-    pub(crate) fn take_kept(&mut self) -> Vec<(KeyId, Tally)> {
+    pub(crate) fn take_kept(&mut self) -> Taken {
         self.kept.take()
     }
 

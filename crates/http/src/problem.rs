@@ -19,6 +19,7 @@ use keyward_core::mask::mask_keys;
 use keyward_core::refusal::{Code, Refusal};
 use keyward_core::time::Timestamp;
 use keyward_engine::EngineError;
+use keyward_store::StoreError;
 
 use crate::request::RequestInfo;
 use crate::site::Site;
@@ -381,6 +382,11 @@ impl From<EngineError> for Problem {
             EngineError::OutcomeUnknown => kept(Self::new(
                 RequestCode::OutcomeUnknown,
                 "the database has not answered yet; the write goes on, and asking again is safe",
+            )),
+            EngineError::Unavailable(StoreError::NotTheWriter) => kept(Self::new(
+                RequestCode::Unavailable,
+                "this node has no lease of the database at the moment and may not write; nothing was changed, try again \
+                 shortly or at another node",
             )),
             EngineError::Unavailable(_) => kept(Self::new(
                 RequestCode::Unavailable,

@@ -40,7 +40,7 @@ pub(crate) struct Place {
     #[arg(long, global = true, env = "KEYWARD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// A PostgreSQL database in place of SQLite: `postgres://user:password@host:port/database`; with standbys
+    /// A PostgreSQL database in place of SQLite, which several nodes may serve: `postgres://user:password@host:port/database`; with standbys
     /// `host1:port1,host2:port2`, of which the one that takes writes is used
     #[arg(
         long,

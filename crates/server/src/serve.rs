@@ -8,6 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -24,7 +25,7 @@ use keyward_http::request::new_request_id;
 use keyward_http::site::{SharedSite, Site};
 use keyward_http::{pages, routes, verify};
 use keyward_store::Store;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,10 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Room for the keys that a command touches.
 const SMALL_CACHE: usize = 1_000;
+/// How often figures are added up that were measured one by one.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Bounds of how long writes wait for other nodes, in seconds; the longest is a lease with its margin, and what goes beyond is a defect.
+const WRITE_WAITS: [f64; 11] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.65, 2.5];
 
 /// A server that serves.
 pub(crate) struct Server {
@@ -189,6 +194,11 @@ impl Server {
         folder.prepare()?;
         let lock = folder.lock()?;
         let metrics = PrometheusBuilder::new()
+            .set_buckets_for_metric(
+                Matcher::Full("keyward_write_wait_seconds".to_owned()),
+                &WRITE_WAITS,
+            )
+            .context("could not set up the metrics")?
             .install_recorder()
             .context("could not start the metrics")?;
         let (engine, keyring_file) = open_engine(place, settings.cache_keys).await?;
@@ -233,6 +243,7 @@ impl Server {
         let save_keyring = Box::new(move |keyring: &Keyring| keyring_file.save(keyring));
         let management = Arc::new(Management::new(Arc::clone(&site), save_keyring, VERSION));
         let stop = CancellationToken::new();
+        drop(tokio::spawn(keep_up(metrics.clone(), stop.clone())));
         let mut listeners = JoinSet::new();
         listeners.spawn(listener::serve(
             Tcp(public),
@@ -301,6 +312,16 @@ impl Server {
         let _ = fs::remove_file(self.folder.listen_address());
         let _ = fs::remove_file(self.folder.socket());
         Ok(())
+    }
+}
+
+/// Adds up what was measured, which nobody's reading would do where nobody reads.
+async fn keep_up(metrics: PrometheusHandle, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP_EVERY) => metrics.run_upkeep(),
+        }
     }
 }
 

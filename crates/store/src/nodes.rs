@@ -105,6 +105,13 @@ pub struct NodeRow {
     pub clock_offset_ms: i64,
 }
 
+impl NodeRow {
+    /// How many changes the node does not know.
+    pub fn lag(&self) -> i64 {
+        self.last_change.saturating_sub(self.applied.max(0))
+    }
+}
+
 impl Store {
     /// Whether several nodes can serve this database.
     pub const fn can_have_nodes(&self) -> bool {

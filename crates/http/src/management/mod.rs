@@ -20,6 +20,7 @@ pub mod keyring;
 mod keys;
 mod me;
 mod members;
+mod nodes;
 pub mod openapi;
 mod organization_end;
 mod organizations;
@@ -255,6 +256,7 @@ fn all_routes() -> ManagementRoutes {
     let routes = audit::add(routes);
     let routes = keyring::add(routes);
     let routes = restore::add(routes);
+    let routes = nodes::add(routes);
     status::add(routes)
 }
 

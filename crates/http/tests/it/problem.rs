@@ -65,6 +65,7 @@ async fn what_the_engine_says_becomes_one_document_each() {
         ),
         ("refused", EngineError::Refused(Refusal::KeyMissing)),
         ("unavailable", EngineError::Unavailable(secret_cause())),
+        ("no lease", EngineError::Unavailable(StoreError::NotTheWriter)),
         ("outcome unknown", EngineError::OutcomeUnknown),
         ("seal broken", EngineError::SealBroken),
         ("no random bytes", EngineError::Random(RandomUnavailable)),

@@ -45,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) routes: Router<SharedSite>,
     /// Called with every keyring that is saved, before it is noted.
     pub(crate) on_save: fn() -> io::Result<()>,
+    pub(crate) kind: Kind,
 }
 
 impl Default for Setup {
@@ -55,6 +56,7 @@ impl Default for Setup {
             detail: Detail::Status,
             routes: Router::new(),
             on_save: || Ok(()),
+            kind: Kind::Sqlite,
         }
     }
 }
@@ -80,7 +82,7 @@ impl TestApp {
     }
 
     pub(crate) async fn with(setup: Setup) -> Self {
-        let test = TestEngine::new(Kind::Sqlite).await;
+        let test = TestEngine::new(setup.kind).await;
         let organization = test.organization(ORGANIZATION).await;
         let trusted = setup.trusted_proxies.iter().map(|text| text.parse().unwrap());
         let site = Arc::new(Site::new(

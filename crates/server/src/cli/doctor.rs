@@ -16,6 +16,7 @@ use super::{CommandLine, Surroundings, doctor_database, output};
 use crate::configuration::{DatabaseChoice, ServeSettings, SmtpUrl, unknown_variables};
 use crate::data_folder::check_private;
 use crate::keyring_file::KeyringFile;
+use crate::process::machine_name;
 use crate::serve::{VERSION, default_public_url};
 
 #[derive(Serialize)]
@@ -113,6 +114,7 @@ fn effective(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<Setti
             "keyring_file",
             KeyringFile::of(place).path().display().to_string(),
         ),
+        setting("node_name", place.node_name.clone().unwrap_or_else(machine_name)),
         setting("listen", settings.listen.to_string()),
         setting("admin_listen", settings.admin_listen.to_string()),
         setting("public_url", public_url),

@@ -25,7 +25,8 @@ pub(super) enum KeyringCommand {
     Init,
     /// Show the keyring's id and versions, never its keys
     Show,
-    /// Make a new version, seal every record anew under it, and destroy the old one; no key holder notices
+    /// Make a new version, seal every record anew under it, and destroy the old one; no key holder notices. Where several
+    /// nodes serve one database, stop the others first and give them the new file
     Rotate,
     /// Check that the keyring is private, readable, and the one that the database belongs to
     Check,

@@ -16,6 +16,7 @@ mod invitations;
 mod keyring;
 mod keys;
 mod members;
+mod nodes;
 mod notices;
 mod once;
 mod org;
@@ -108,6 +109,8 @@ enum Command {
     /// Make, show, check and rotate the keyring
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
+    /// Show the nodes that serve this database: lease, lag, clock and version of each
+    Nodes,
     /// Write a backup of the database, while the server runs or not; the keyring is not in it
     Backup(backup::Backup),
     /// Load a backup into an empty installation; its keys are held until you let them go
@@ -256,6 +259,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<ExitCode> {
         Command::Tokens(command) => done(runtime()?.block_on(tokens::run(surroundings, command))),
         Command::Audit(command) => runtime()?.block_on(audit::run(surroundings, command)),
         Command::Keyring(command) => done(runtime()?.block_on(keyring::run(surroundings, command))),
+        Command::Nodes => done(runtime()?.block_on(nodes::run(surroundings))),
         Command::Backup(command) => done(runtime()?.block_on(backup::back_up(surroundings, &command))),
         Command::Restore(command) => done(runtime()?.block_on(backup::restore(surroundings, &command))),
     }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on ends; the lints' exemption for tests does not reach functions beside them"
 )]
 
+mod alerts;
 mod audit;
 mod backup;
 mod browser;

@@ -88,6 +88,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/people/link", "installation"),
     ("POST", "/v1/keyring/rotate", "installation"),
     ("POST", "/v1/restore/accept-old-state", "installation"),
+    ("GET", "/v1/nodes", "installation"),
     ("GET", "/v1/status", "installation"),
     ("POST", "/v1/stop", "installation"),
 ];

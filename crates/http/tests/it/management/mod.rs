@@ -9,6 +9,7 @@ mod key_values;
 mod keyring;
 mod keys;
 mod matrix;
+mod nodes;
 mod organizations;
 mod people;
 mod principals;

@@ -80,8 +80,8 @@ impl Node {
         let url = postgres.url(proxy.port());
         let installation = Installation::new(PROGRAM)
             .with_environment("KEYWARD_DATABASE_URL", url)
-            // What went wrong, without a line for each of thousands of requests.
-            .with_environment("KEYWARD_LOG", "warn");
+            // What went wrong and where it listens, without a line for each of thousands of requests.
+            .with_environment("KEYWARD_LOG", "warn,keyward::serve=info");
         Self {
             proxy,
             installation: Arc::new(installation),
@@ -142,6 +142,11 @@ impl Node {
 
     pub(super) fn address(&self) -> String {
         self.address.read().expect("nobody panics with it").clone()
+    }
+
+    /// Of the listener for monitoring.
+    pub(super) fn admin_address(&self) -> String {
+        self.process().as_ref().expect("it runs").admin_address()
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Several real nodes over one PostgreSQL, each behind a network that can fail.
 //!
 //! The promise: no verify that begins after a deletion, pause, narrowing or rotation was answered is accepted, on any node, whatever
-//! fails; and nothing that was acknowledged is lost. [`healthy`] says what users see while nothing fails. [`faults`] lets everything
+//! fails; and nothing that was acknowledged is lost. [`healthy`] says what users see while nothing fails, [`shown`] what operators do. [`faults`] lets everything
 //! fail in turn under a random workload, records what was asked and answered ([`history`]), and has the whole of it judged
 //! ([`checker`]). Nothing here looks inside a node.
 
@@ -12,6 +12,7 @@ mod faults;
 mod healthy;
 mod history;
 mod latency;
+mod shown;
 mod workload;
 
 use std::io::Write as _;
