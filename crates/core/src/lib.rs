@@ -42,6 +42,7 @@ pub mod notice;
 pub mod operation;
 pub mod organization;
 pub mod passphrase;
+pub mod packed_id;
 pub mod plain;
 pub mod random;
 pub mod rate;
