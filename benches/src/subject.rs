@@ -12,7 +12,7 @@ use keyward_core::refusal::Refusal;
 use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
 use keyward_core::usage::ClientName;
-use keyward_engine::cache::{CachedKey, CachedSecret};
+use keyward_engine::cache::{BYTES_PER_PLAIN_KEY, CachedKey, CachedSecret};
 use keyward_engine::clock::Clock;
 use keyward_engine::organization_cell::OrganizationStanding;
 use keyward_engine::usage_notes::Counting;
@@ -54,12 +54,12 @@ impl Subject {
             let store = Store::open(&database).await.expect("the database can be opened");
             store.migrate().await.expect("the database can be migrated");
             // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
-            let cache_capacity = keys + keys / 4;
+            let cache_bytes = (keys + keys / 4) * BYTES_PER_PLAIN_KEY;
             let options = EngineOptions {
                 store,
                 keyring,
                 clock: Arc::new(SystemClock(std::time::Instant::now())),
-                cache_capacity,
+                cache_bytes,
                 counting,
                 node_name: "bench".to_owned(),
             };
