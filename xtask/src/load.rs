@@ -244,13 +244,7 @@ fn build() -> Result<PathBuf> {
             .context("could not start `cargo`")?;
         ensure!(status.success(), "the build failed");
     }
-    // This program lies in the `debug` folder beside it.
-    let own = std::env::current_exe().context("could not find out where this program lies")?;
-    let target = own
-        .parent()
-        .and_then(Path::parent)
-        .context("this program does not lie in a build folder")?;
-    Ok(target.join("release"))
+    system::release_folder()
 }
 
 fn start_bare(programs: &Path, texts: &Path, folder: &Path) -> Result<Server> {
