@@ -6,13 +6,14 @@ use std::task::{Context, Poll, Waker};
 use keyward_core::address::CallerAddress;
 use keyward_core::credentials;
 use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose};
+use keyward_core::ids::KeyId;
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::keyring::Keyring;
 use keyward_core::refusal::Refusal;
 use keyward_core::state::SecretLife;
 use keyward_core::time::Timestamp;
 use keyward_core::usage::ClientName;
-use keyward_engine::cache::{CachedKey, CachedSecret};
+use keyward_engine::cache::{BYTES_PER_PLAIN_KEY, CachedKey, CachedSecret};
 use keyward_engine::clock::Clock;
 use keyward_engine::organization_cell::OrganizationStanding;
 use keyward_engine::usage_notes::Counting;
@@ -35,40 +36,51 @@ const ORGANIZATION: OrganizationStanding = OrganizationStanding {
 pub struct Subject {
     engine: Engine,
     runtime: tokio::runtime::Runtime,
-    _folder: tempfile::TempDir,
+    store: Store,
+    /// Of the database, if it is this one's own.
+    #[expect(dead_code, reason = "it is there as long as this is")]
+    own_folder: Option<tempfile::TempDir>,
 }
 
 impl Subject {
     /// Starts an engine whose cache has room for `keys`, with counters that count.
     pub fn start(keyring: Keyring, keys: usize, counting: Counting) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let database = Database::Sqlite(folder.path().join("bench.db"));
+        // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
+        let cache_bytes = (keys + keys / 4) * BYTES_PER_PLAIN_KEY;
+        let mut subject = Self::on(&database, keyring, cache_bytes, counting);
+        subject.own_folder = Some(folder);
+        subject
+    }
+
+    /// Starts an engine on a database, with so many bytes for its cache.
+    pub fn on(database: &Database, keyring: Keyring, cache_bytes: usize, counting: Counting) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         // A second engine of the same process counts into the recorder of the first.
         drop(metrics::set_global_recorder(recorder));
-        let folder = tempfile::tempdir().expect("a folder can be made");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime can be started");
-        let engine = runtime.block_on(async {
-            let database = Database::Sqlite(folder.path().join("bench.db"));
-            let store = Store::open(&database).await.expect("the database can be opened");
+        let (engine, store) = runtime.block_on(async {
+            let store = Store::open(database).await.expect("the database can be opened");
             store.migrate().await.expect("the database can be migrated");
-            // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
-            let cache_capacity = keys + keys / 4;
             let options = EngineOptions {
-                store,
+                store: store.clone(),
                 keyring,
                 clock: Arc::new(SystemClock(std::time::Instant::now())),
-                cache_capacity,
+                cache_bytes,
                 counting,
                 node_name: "bench".to_owned(),
             };
-            Engine::start(options).await.expect("the engine starts")
+            (Engine::start(options).await.expect("the engine starts"), store)
         });
         Self {
             engine,
             runtime,
-            _folder: folder,
+            store,
+            own_folder: None,
         }
     }
 
@@ -113,6 +125,35 @@ impl Subject {
             client: ClientName::NONE,
         };
         ready(self.engine.verify(&question, answer))
+    }
+
+    /// Verifies a key that is accepted, from memory or from the database; whether it was from memory.
+    pub fn verify_wherever(&self, header: &[u8]) -> bool {
+        let credentials = credentials::read([header], [], None, self.engine.prefix()).expect("it is a key");
+        let question = VerifyQuestion {
+            credentials,
+            claim: OrganizationClaim::NotAsked,
+            purpose: Purpose::Identify,
+            address: CallerAddress::Unknown,
+            client: ClientName::NONE,
+        };
+        let mut verify = std::pin::pin!(self.engine.verify(&question, answer));
+        let _context = self.runtime.enter();
+        if let Poll::Ready(accepted) = verify.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            accepted.expect("a seeded key is accepted");
+            return true;
+        }
+        self.runtime.block_on(verify).expect("a seeded key is accepted");
+        false
+    }
+
+    /// Reads what a verify reads of a key from the database, and does nothing with it.
+    pub fn read_row(&self, id: KeyId) {
+        let read = self.runtime.block_on(self.store.load_live_key(id));
+        assert!(
+            read.expect("the row can be read").is_some(),
+            "a seeded key is there"
+        );
     }
 }
 

@@ -5,9 +5,11 @@
 //! one round: between rounds a machine changes more than the targets differ. The server's own processor time an answer
 //! is the least noisy figure.
 //! This file says what is measured; `process` starts and watches the servers, `generator` drives them, `warm` fills
-//! Keyward's cache, `table` prints.
+//! Keyward's cache, `table` and `goals` print, `aside` runs what is measured without HTTP.
 
+mod aside;
 mod generator;
+mod goals;
 mod process;
 mod table;
 mod warm;
@@ -22,6 +24,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use self::generator::{Generator, Run};
+use self::goals::Aside;
 use self::process::Server;
 use crate::system;
 
@@ -29,6 +32,8 @@ use crate::system;
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Keys that are asked for before the memory of a cached key begins to be counted.
 const FIRST_KEYS: usize = 1_000;
+/// What the server may take for each key.
+const ROOM_PER_KEY: usize = 250;
 
 /// What to measure.
 #[derive(Args)]
@@ -48,6 +53,14 @@ pub(crate) struct Options {
     /// Rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+
+    /// Keys that a cache has room for where it is asked for more; a tenth of all if it is not said
+    #[arg(long)]
+    cached: Option<usize>,
+
+    /// Leave out what is measured without HTTP, which takes as long again
+    #[arg(long)]
+    only_http: bool,
 }
 
 /// One thing to ask a server, over and over.
@@ -166,7 +179,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
     let bare = start_bare(&programs, &texts, &folder.path)?;
     let keyward = start_keyward(&programs, &data, &folder.path, options.keys)?;
-    fill(&keyward, &bare, &texts.join("keys"), options.keys)?;
+    let bytes_per_key = fill(&keyward, &bare, &texts.join("keys"), options.keys)?;
 
     let mut rounds = Vec::with_capacity(options.rounds);
     for number in 0..=options.rounds {
@@ -196,6 +209,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
     }
     println!("\n{}", table::of(&rounds));
+    drop((keyward, bare));
+    let mut aside = Aside {
+        bytes_per_key: Some(bytes_per_key as f64),
+        ..Aside::default()
+    };
+    if !options.only_http {
+        let cached = options.cached.unwrap_or(options.keys / 10).max(1);
+        aside::measure(
+            &mut aside,
+            (&programs, &data, &texts.join("keys")),
+            options.keys,
+            cached,
+        )?;
+    }
+    println!("\n{}", goals::of(&rounds, aside));
     let unexpected: u64 = rounds
         .iter()
         .flatten()
@@ -244,13 +272,7 @@ fn build() -> Result<PathBuf> {
             .context("could not start `cargo`")?;
         ensure!(status.success(), "the build failed");
     }
-    // This program lies in the `debug` folder beside it.
-    let own = std::env::current_exe().context("could not find out where this program lies")?;
-    let target = own
-        .parent()
-        .and_then(Path::parent)
-        .context("this program does not lie in a build folder")?;
-    Ok(target.join("release"))
+    system::release_folder()
 }
 
 fn start_bare(programs: &Path, texts: &Path, folder: &Path) -> Result<Server> {
@@ -267,8 +289,8 @@ fn start_keyward(programs: &Path, data: &Path, folder: &Path, keys: usize) -> Re
         .arg("--data-dir")
         .arg(data)
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
-        .args(["--cache-keys", &(keys + keys / 4).to_string()]);
+        // More than is needed: the cache divides its room evenly, keys do not fall evenly, and some may be no plain ones.
+        .args(["--cache-bytes", &(keys * ROOM_PER_KEY).to_string()]);
     Server::start(
         "keyward",
         command,
@@ -278,7 +300,7 @@ fn start_keyward(programs: &Path, data: &Path, folder: &Path, keys: usize) -> Re
 }
 
 /// Asks for every key once: fills Keyward's cache from its database, and checks that both servers know all keys.
-fn fill(keyward: &Server, bare: &Server, keys_file: &Path, keys: usize) -> Result<()> {
+fn fill(keyward: &Server, bare: &Server, keys_file: &Path, keys: usize) -> Result<u64> {
     let lines = fs::read_to_string(keys_file).context("could not read the seeded keys")?;
     let texts: Vec<&str> = lines.lines().filter_map(|line| line.split(' ').next()).collect();
     let (first, rest) = texts
@@ -291,14 +313,15 @@ fn fill(keyward: &Server, bare: &Server, keys_file: &Path, keys: usize) -> Resul
     warm::ask_for_each(keyward.address(), rest)?;
     let took = begun.elapsed().as_secs_f64();
     let grown = keyward.resident_bytes()?.saturating_sub(before);
+    let bytes_per_key = grown / rest.len().max(1) as u64;
     println!(
         "   {keys} keys read from the database and cached: {:.0} a second, {} bytes of memory each; \
          the bare server holds {} MiB in all",
         rest.len() as f64 / took,
-        grown / rest.len().max(1) as u64,
+        bytes_per_key,
         bare.resident_bytes()? / (1 << 20)
     );
-    Ok(())
+    Ok(bytes_per_key)
 }
 
 /// A private folder that goes away with its owner: it holds working keys.

@@ -9,6 +9,7 @@
     reason = "printing what it does is what this program is for"
 )]
 
+mod bench;
 mod browser;
 mod load;
 mod postgres;
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Options),
     /// Measure the verify route under load, next to a bare server that does the least possible
     Load(load::Options),
+    /// Count the instructions of the verify path, and compare them with the stored baseline
+    Bench(bench::Options),
     /// Take a picture of every page of the console, light and dark, wide and narrow
     Screenshots(screenshots::Options),
 }
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Screenshots(options) => screenshots::run(&options),
     }
 }

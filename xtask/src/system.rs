@@ -114,6 +114,16 @@ pub(crate) fn display(command: &Command) -> String {
         .join(" ")
 }
 
+/// The folder of the programs that are built in release mode; this one lies in the `debug` folder beside it.
+pub(crate) fn release_folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("could not find out where this program lies")?;
+    let target = own
+        .parent()
+        .and_then(Path::parent)
+        .context("this program does not lie in a build folder")?;
+    Ok(target.join("release"))
+}
+
 /// The root of the checkout: the folder above this package's. Cargo says which that is when it runs this program; what was
 /// known when it was built may be another checkout, where several share one build folder.
 pub(crate) fn checkout() -> PathBuf {

@@ -123,6 +123,11 @@ impl KeyId {
         bytes.iter().all(|byte| is_base36(*byte)).then_some(Self(bytes))
     }
 
+    /// The id that was packed; its characters were checked before.
+    pub(crate) const fn of_packed(bytes: [u8; KEY_ID_LENGTH]) -> Self {
+        Self(bytes)
+    }
+
     /// The id's characters.
     pub fn as_bytes(&self) -> &[u8; KEY_ID_LENGTH] {
         &self.0

@@ -41,6 +41,7 @@ pub mod new_key;
 pub mod notice;
 pub mod operation;
 pub mod organization;
+pub mod packed_id;
 pub mod passphrase;
 pub mod plain;
 pub mod random;

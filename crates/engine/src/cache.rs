@@ -5,111 +5,27 @@
 //! database while a write of it is under way, and refuses fills. Changes are remembered as long as a load or a write is
 //! running that may have read before them, so that no late fill can bring an older record back, even after an eviction.
 //! The state of a key's organization is not the key's: it is read from the one cell that all keys of the organization
-//! share ([`crate::organization_cell`]), and is marked, ordered and forgotten there. Nothing here waits, and no lock is held across an await. The table's hash is the id itself, spread: ids are random and
-//! marked by our MAC, so nobody can choose collisions.
+//! share ([`crate::organization_cell`]), and is marked, ordered and forgotten there. Nothing here waits, and no lock is
+//! held across an await. The table's hash is the id itself, spread: ids are random and marked by our MAC, so nobody can
+//! choose collisions. How a key is held is in `cache_entry`; the tables and their room are in `cache_shard`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hashbrown::HashTable;
 use keyward_core::decision::OrganizationState;
 use keyward_core::ids::{KeyId, OrganizationId};
-use keyward_core::key_digest::{KeptDigest, KeyDigest};
-use keyward_core::plain::PlainKey;
-use keyward_core::record::KeyRecord;
-use keyward_core::state::SecretLife;
+use keyward_core::key_digest::KeyDigest;
 
-use crate::organization_cell::{OrganizationCell, OrganizationMark, OrganizationStanding, Organizations};
-use crate::usage_notes::{Names, small_number};
+pub use crate::cache_entry::PlainFound;
+use crate::cache_shard::{Marks, PLAIN_BYTES, Shard};
+pub use crate::cached_key::{CachedKey, CachedSecret};
+use crate::organization_cell::{OrganizationMark, OrganizationStanding, Organizations};
 
 const SHARDS: usize = 256;
-/// How many recently used entries an eviction passes over before it takes one anyway.
-const SECOND_CHANCES: usize = 8;
 
-/// A key as verifies read it.
-#[derive(Debug)]
-pub struct CachedKey {
-    /// What decides.
-    pub record: KeyRecord,
-    /// Its organization as it stood when the key was read. Whoever decides asks the cache, which knows newer ones.
-    pub organization: OrganizationStanding,
-    /// The live secrets: at most two.
-    pub secrets: Vec<CachedSecret>,
-    /// Whether ended secrets exist, which are read only when the live ones did not match.
-    pub has_ended_secrets: bool,
-}
-
-/// One live secret of a cached key.
-#[derive(Debug)]
-pub struct CachedSecret {
-    /// Its number within the key.
-    pub number: i64,
-    /// Current or ending.
-    pub life: SecretLife,
-    /// Its digest.
-    pub digest: KeptDigest,
-}
-
-impl CachedSecret {
-    /// Puts the parts together.
-    pub const fn new(number: i64, life: SecretLife, digest: KeptDigest) -> Self {
-        Self { number, life, digest }
-    }
-}
-
-impl CachedKey {
-    /// Puts the parts together.
-    pub fn new(
-        record: KeyRecord,
-        organization: OrganizationStanding,
-        secrets: Vec<CachedSecret>,
-        has_ended_secrets: bool,
-    ) -> Self {
-        Self {
-            record,
-            organization,
-            secrets,
-            has_ended_secrets,
-        }
-    }
-
-    /// The live secret that `presented` is of; every one is compared, in constant time.
-    pub fn matching_secret(&self, presented: &KeyDigest) -> Option<&CachedSecret> {
-        // Not `find`, which would stop at the first that matches.
-        self.secrets.iter().fold(None, |found, secret| {
-            if secret.digest.matches(presented) {
-                Some(secret)
-            } else {
-                found
-            }
-        })
-    }
-
-    /// The plain form of the key, if it is a plain one with a single live secret; with that secret's digest.
-    fn plain(&self) -> Option<(PlainKey, &KeptDigest)> {
-        let [secret] = self.secrets.as_slice() else {
-            return None;
-        };
-        let plain = PlainKey::of(&self.record, secret.life)?;
-        Some((plain, &secret.digest))
-    }
-
-    fn order(&self) -> Order {
-        Order {
-            is_ended: self.record.state.is_deleted(),
-            version: self.record.version,
-        }
-    }
-}
-
-/// What a cache knows about a key's place in time. An end comes after every life, then the version counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Order {
-    is_ended: bool,
-    version: i64,
-}
+/// The bytes that a plain key counts for in a cache: the most that its share can come to, whatever the tables' sizes.
+pub const BYTES_PER_PLAIN_KEY: usize = PLAIN_BYTES;
 
 /// What a look into the cache gave.
 pub enum Look<T> {
@@ -122,86 +38,9 @@ pub enum Look<T> {
 /// The cache. Shared by reference; all methods take `&self`.
 pub struct VerificationCache {
     shards: Box<[RwLock<Shard>]>,
-    capacity_per_shard: usize,
+    room: usize,
     /// What is known of each organization, once, so that what a million keys share is few places in memory, soon at hand.
     organizations: Organizations,
-}
-
-/// What the table holds of a key: all that accepts a plain key in one line of the processor's cache, and the way to the
-/// rest. The line is what a verify waits for when there are more keys than the processor's caches hold.
-#[repr(align(64))]
-struct Entry {
-    /// Of the plain key's secret.
-    digest: KeptDigest,
-    organization: Arc<OrganizationCell>,
-    key: Arc<CachedKey>,
-    /// The number of the plain key's secret.
-    secret_number: u32,
-    plain: Option<PlainKey>,
-    used: AtomicBool,
-}
-
-/// A plain key that was found, with what decides beside it.
-pub struct PlainFound<'a> {
-    entry: &'a Entry,
-    plain: PlainKey,
-    state: OrganizationState,
-}
-
-impl PlainFound<'_> {
-    /// The key.
-    pub const fn plain(&self) -> PlainKey {
-        self.plain
-    }
-
-    /// Its organization.
-    pub fn organization_id(&self) -> &OrganizationId {
-        self.entry.organization.id()
-    }
-
-    /// The state of its organization.
-    pub const fn organization_state(&self) -> OrganizationState {
-        self.state
-    }
-
-    /// What stands for its organization in notes of uses.
-    pub(crate) fn organization_number(&self, names: &Names) -> u32 {
-        self.entry.organization.number(names)
-    }
-
-    /// The number of its one secret.
-    pub(crate) const fn secret_number(&self) -> u32 {
-        self.entry.secret_number
-    }
-}
-
-const _: () = assert!(size_of::<Entry>() == 64);
-
-#[derive(Default)]
-struct Shard {
-    entries: HashTable<Entry>,
-    /// In the order of insertion; the front is asked first when room is needed.
-    queue: VecDeque<KeyId>,
-    marks: HashMap<KeyId, Marks>,
-    /// Raised when the cache is emptied: what was read before must not be kept after.
-    generation: u64,
-    next_ticket: u64,
-    /// Loads and writes that are under way.
-    running_loads: BTreeSet<u64>,
-    recent: HashMap<KeyId, Recent>,
-}
-
-/// The marks of one key.
-struct Marks {
-    count: u32,
-    /// Of the shard when the first of them was set.
-    generation: u64,
-}
-
-struct Recent {
-    order: Order,
-    /// Loads with a lower ticket may have read before the change.
-    ticket: u64,
 }
 
 /// A running load; it must be finished, or changes are remembered for longer than needed.
@@ -233,14 +72,20 @@ pub enum Filled {
 }
 
 impl VerificationCache {
-    /// A cache for about `capacity` keys.
-    pub fn new(capacity: usize) -> Self {
+    /// A cache whose keys and organizations take at most about `bytes` of memory; it holds a few keys in any case.
+    pub fn new(bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::new(Shard::default())).collect();
         Self {
             shards,
-            capacity_per_shard: capacity.div_ceil(SHARDS).max(1),
+            room: bytes,
             organizations: Organizations::new(),
         }
+    }
+
+    /// The bytes that a shard's keys may count for: its part of what the organizations leave, which is at least a quarter.
+    fn room_of_shard(&self) -> usize {
+        let taken = self.organizations.bytes().min(self.room / 4 * 3);
+        self.room.saturating_sub(taken) / SHARDS
     }
 
     /// Reads a key and the state of its organization in place, unless either must be read through.
@@ -249,13 +94,14 @@ impl VerificationCache {
         if shard.is_marked(id) {
             return Look::ReadThrough;
         }
-        let found = shard.find(id);
-        let found = found.and_then(|entry| Some((entry, entry.organization.state()?)));
+        let found = shard.find(id).and_then(|entry| {
+            let state = entry.organization().state()?;
+            let key = entry.key(state)?;
+            entry.touch();
+            Some((key, state))
+        });
         match found {
-            Some((entry, state)) => {
-                entry.touch();
-                Look::Here(read(&entry.key, state))
-            }
+            Some((key, state)) => Look::Here(read(&key, state)),
             None => Look::ReadThrough,
         }
     }
@@ -272,20 +118,19 @@ impl VerificationCache {
     ) -> (KeyDigest, Option<T>) {
         let shard = self.read(id);
         let hash = id.spread();
-        shard.entries.find(hash, |entry| {
-            black_box(entry.used.load(Ordering::Relaxed));
+        shard.find_plain(hash, |entry| {
+            black_box(entry.word());
             false
         });
         let digest = digest();
         if shard.is_marked(id) {
             return (digest, None);
         }
-        let found = shard.entries.find(hash, |entry| entry.digest.matches(&digest));
+        let found = shard.find_plain(hash, |entry| entry.digest.matches(&digest));
         let answer = found.and_then(|entry| {
-            let plain = entry.plain?;
-            let state = entry.organization.state()?;
+            let found = PlainFound::of(entry)?;
             entry.touch();
-            Some(read(PlainFound { entry, plain, state }))
+            Some(read(found))
         });
         (digest, answer)
     }
@@ -317,15 +162,13 @@ impl VerificationCache {
         }
         let state = organization.newest(loaded.organization);
         let is_kept_out = shard.marks.contains_key(&ticket.id) || is_before_emptying;
-        let outcome = match shard.find(ticket.id) {
-            Some(here) if here.key.order() >= order => Filled::Use(Arc::clone(&here.key), state),
-            _ if is_outdated => Filled::Stale,
-            _ if is_kept_out => Filled::Use(loaded, state),
-            _ => {
-                shard.insert(
-                    Entry::new(Arc::clone(&loaded), organization),
-                    self.capacity_per_shard,
-                );
+        let here = shard.find(ticket.id).filter(|here| here.order() >= order);
+        let outcome = match here.and_then(|here| here.key(state)) {
+            Some(key) => Filled::Use(key, state),
+            None if is_outdated => Filled::Stale,
+            None if is_kept_out => Filled::Use(loaded, state),
+            None => {
+                shard.insert(Arc::clone(&loaded), organization, self.room_of_shard());
                 Filled::Use(loaded, state)
             }
         };
@@ -367,8 +210,8 @@ impl VerificationCache {
         }
         organization.learn(key.organization);
         let is_outdated = shard.recent.get(&id).is_some_and(|recent| recent.order > order);
-        if !is_outdated && shard.find(id).is_none_or(|here| order >= here.key.order()) {
-            shard.insert(Entry::new(key, organization), self.capacity_per_shard);
+        if !is_outdated && shard.find(id).is_none_or(|here| order >= here.order()) {
+            shard.insert(key, organization, self.room_of_shard());
         }
     }
 
@@ -432,20 +275,24 @@ impl VerificationCache {
     pub fn clear(&self) {
         self.organizations.clear(|| {
             for shard in &self.shards {
-                let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-                shard.generation += 1;
-                shard.entries.clear();
-                shard.queue.clear();
+                shard.write().unwrap_or_else(PoisonError::into_inner).empty();
             }
         });
     }
 
     /// How many keys are here.
     pub fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).entries.len())
-            .sum()
+        self.sum(Shard::len)
+    }
+
+    /// The bytes that the keys count for, without their organizations.
+    pub fn bytes(&self) -> usize {
+        self.sum(Shard::bytes)
+    }
+
+    fn sum(&self, count: impl Fn(&Shard) -> usize) -> usize {
+        let of_shard = |shard: &RwLock<Shard>| count(&shard.read().unwrap_or_else(PoisonError::into_inner));
+        self.shards.iter().map(of_shard).sum()
     }
 
     /// Whether no key is here.
@@ -473,140 +320,4 @@ impl VerificationCache {
 fn shard_of(id: KeyId) -> usize {
     // The map inside a shard uses the low bits and the top seven; these come from between.
     (id.spread() >> 40) as usize % SHARDS
-}
-
-impl Entry {
-    fn new(key: Arc<CachedKey>, organization: Arc<OrganizationCell>) -> Self {
-        let plain = key.plain();
-        Self {
-            digest: plain.map_or_else(KeptDigest::none, |(_, digest)| digest.clone()),
-            plain: plain.map(|(plain, _)| plain),
-            organization,
-            secret_number: key
-                .secrets
-                .first()
-                .map_or(0, |secret| small_number(secret.number)),
-            used: AtomicBool::new(false),
-            key,
-        }
-    }
-
-    fn id(&self) -> KeyId {
-        self.key.record.id
-    }
-
-    /// Remembers the use; written only when it changes, so that a line that is read by many is written by none.
-    fn touch(&self) {
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Shard {
-    fn is_marked(&self, id: KeyId) -> bool {
-        !self.marks.is_empty() && self.marks.contains_key(&id)
-    }
-
-    fn is_marked_from_before_emptying(&self, id: KeyId) -> bool {
-        let marks = self.marks.get(&id);
-        marks.is_some_and(|marks| marks.generation != self.generation)
-    }
-
-    fn find(&self, id: KeyId) -> Option<&Entry> {
-        self.entries.find(id.spread(), |entry| entry.id() == id)
-    }
-
-    fn insert(&mut self, entry: Entry, capacity: usize) {
-        let id = entry.id();
-        match self.entries.find_mut(id.spread(), |other| other.id() == id) {
-            Some(here) => *here = entry,
-            None => {
-                self.entries
-                    .insert_unique(id.spread(), entry, |other| other.id().spread());
-                self.queue.push_back(id);
-            }
-        }
-        let mut chances = SECOND_CHANCES;
-        while self.entries.len() > capacity {
-            let Some(candidate) = self.queue.pop_front() else {
-                return;
-            };
-            let was_used = self
-                .find(candidate)
-                .is_some_and(|entry| entry.used.swap(false, Ordering::Relaxed));
-            if was_used && chances > 0 {
-                chances -= 1;
-                self.queue.push_back(candidate);
-            } else {
-                self.take_out(candidate);
-            }
-        }
-    }
-
-    /// Takes an entry out of the table alone; whether it was there.
-    fn take_out(&mut self, id: KeyId) -> bool {
-        match self.entries.find_entry(id.spread(), |entry| entry.id() == id) {
-            Ok(found) => {
-                drop(found.remove());
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    fn begin(&mut self) -> u64 {
-        let number = self.next_ticket;
-        self.next_ticket += 1;
-        self.running_loads.insert(number);
-        number
-    }
-
-    /// Remembers a change as long as a load or a write is running that may have read before it.
-    fn remember(&mut self, id: KeyId, order: Order) {
-        if self.running_loads.is_empty() {
-            return;
-        }
-        let ticket = self.next_ticket;
-        let recent = self.recent.entry(id).or_insert(Recent { order, ticket });
-        recent.order = recent.order.max(order);
-        recent.ticket = ticket;
-    }
-
-    fn hear_of(&mut self, changes: &[(KeyId, i64)]) {
-        let mut is_less = false;
-        for (id, version) in changes {
-            let order = Order {
-                is_ended: false,
-                version: *version,
-            };
-            self.remember(*id, order);
-            if self.find(*id).is_some_and(|here| here.key.order() < order) {
-                is_less |= self.take_out(*id);
-            }
-        }
-        if is_less {
-            let entries = &self.entries;
-            self.queue
-                .retain(|id| entries.find(id.spread(), |entry| entry.id() == *id).is_some());
-        }
-    }
-
-    fn remove(&mut self, id: KeyId) {
-        if self.take_out(id) {
-            self.queue.retain(|queued| *queued != id);
-        }
-    }
-
-    fn end_load(&mut self, number: u64) {
-        self.running_loads.remove(&number);
-        match self.running_loads.first() {
-            None => self.recent.clear(),
-            Some(oldest) => {
-                let oldest = *oldest;
-                // A change that came before the oldest running load began can't be missed by it.
-                self.recent.retain(|_, recent| recent.ticket > oldest);
-            }
-        }
-    }
 }

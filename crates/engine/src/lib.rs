@@ -10,6 +10,9 @@ mod after_use;
 mod bucket;
 pub mod bulk;
 pub mod cache;
+mod cache_entry;
+mod cache_shard;
+mod cached_key;
 mod caller_network;
 pub mod change_role;
 mod changes;
@@ -149,8 +152,8 @@ pub struct EngineOptions {
     pub keyring: Keyring,
     /// The clock.
     pub clock: SharedClock,
-    /// About how many keys the cache holds.
-    pub cache_capacity: usize,
+    /// How many bytes of memory the cache takes at most, about.
+    pub cache_bytes: usize,
     /// Whether uses of keys are counted.
     pub counting: Counting,
     /// What this process is called among the nodes that serve a database together.
@@ -259,7 +262,7 @@ impl Engine {
             store,
             keyring,
             clock,
-            cache_capacity,
+            cache_bytes,
             counting,
             node_name,
         } = options;
@@ -268,7 +271,7 @@ impl Engine {
         let prefix = prefix
             .parse()
             .map_err(|_| StartError::Store(StoreError::Unreadable { what: "key prefix" }))?;
-        let cache = Arc::new(VerificationCache::new(cache_capacity));
+        let cache = Arc::new(VerificationCache::new(cache_bytes));
         let right = Arc::new(Right::none(Arc::clone(&clock)));
         let time = Arc::new(NodeTime::new(clock));
         let stop = CancellationToken::new();

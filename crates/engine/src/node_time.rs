@@ -26,6 +26,17 @@ pub(crate) struct NodeTime {
     offset_ms: AtomicI64,
 }
 
+/// What time it is, from one reading of the clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The latest that it can be; for ends.
+    pub(crate) now: Timestamp,
+    /// The earliest that it can be; for beginnings.
+    pub(crate) earliest: Timestamp,
+    /// How long the machine runs, where that is what the time was told by.
+    pub(crate) since_boot: Option<Duration>,
+}
+
 impl NodeTime {
     pub(crate) fn new(clock: SharedClock) -> Self {
         Self {
@@ -40,16 +51,27 @@ impl NodeTime {
 
     /// The latest that it can be now; for ends.
     pub(crate) fn now(&self) -> Timestamp {
-        self.moment().0
+        self.read().now
     }
 
     /// The latest that it can be now, and the earliest, which is for beginnings.
     pub(crate) fn moment(&self) -> (Timestamp, Timestamp) {
+        let Moment { now, earliest, .. } = self.read();
+        (now, earliest)
+    }
+
+    /// Reads the clock, once.
+    pub(crate) fn read(&self) -> Moment {
         if !self.follows_database.load(Ordering::Acquire) {
             let now = self.clock.now();
-            return (now, now);
+            return Moment {
+                now,
+                earliest: now,
+                since_boot: None,
+            };
         }
-        let read = milliseconds(self.clock.since_boot());
+        let since_boot = self.clock.since_boot();
+        let read = milliseconds(since_boot);
         let latest = read.saturating_add(self.latest.load(Ordering::Relaxed));
         let earliest = read.saturating_add(self.earliest.load(Ordering::Relaxed));
         let shown = self.shown.load(Ordering::Relaxed);
@@ -58,10 +80,11 @@ impl NodeTime {
             self.shown.fetch_max(latest, Ordering::Relaxed);
         }
         let now = latest.max(shown);
-        (
-            Timestamp::from_unix_ms(now),
-            Timestamp::from_unix_ms(earliest.min(now)),
-        )
+        Moment {
+            now: Timestamp::from_unix_ms(now),
+            earliest: Timestamp::from_unix_ms(earliest.min(now)),
+            since_boot: Some(since_boot),
+        }
     }
 
     /// Takes in what the database's clock showed between two moments of this machine; how far the own clock is before it.

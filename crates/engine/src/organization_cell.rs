@@ -6,7 +6,7 @@
 //! before the write may end at any time after it. Locks are taken in the order registry, shard of the cache, cell.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyward_core::decision::OrganizationState;
@@ -16,6 +16,8 @@ use crate::usage_notes::Names;
 
 /// From so many cells on, those that nobody needs are looked for.
 const PRUNE_FROM: usize = 100_000;
+/// About what a cell takes with its id and its places in the registry.
+const BYTES_PER_CELL: usize = 320;
 /// What is stored where nothing may be answered from memory.
 const UNKNOWN: u8 = u8::MAX;
 
@@ -160,6 +162,8 @@ impl Knowledge {
 #[derive(Debug)]
 pub(crate) struct Organizations {
     registry: Mutex<Registry>,
+    /// How many cells there are, for whoever only counts.
+    count: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -175,12 +179,21 @@ impl Organizations {
                 cells: HashMap::new(),
                 prune_at: PRUNE_FROM,
             }),
+            count: AtomicUsize::new(0),
         }
+    }
+
+    /// About how many bytes of memory the cells take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.count.load(Ordering::Relaxed) * BYTES_PER_CELL
     }
 
     /// The one cell of an organization. To be asked before a shard of the cache is locked.
     pub(crate) fn cell(&self, id: &OrganizationId) -> Arc<OrganizationCell> {
-        self.registry().cell(id)
+        let mut registry = self.registry();
+        let cell = registry.cell(id);
+        self.count.store(registry.cells.len(), Ordering::Relaxed);
+        cell
     }
 
     /// Sends every verify of the organization's keys to the database until the mark is taken off.
@@ -231,6 +244,7 @@ impl Organizations {
             cell.change(Knowledge::empty);
         }
         registry.prune();
+        self.count.store(registry.cells.len(), Ordering::Relaxed);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

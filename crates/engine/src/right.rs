@@ -37,9 +37,16 @@ impl Right {
 
     /// Whether keys may be written, and answers given from memory, at this moment.
     pub fn is_held(&self) -> bool {
-        self.is_permanent.load(Ordering::Acquire)
+        self.is_held_at(None)
+    }
+
+    /// Whether it is held at a moment that whoever asks has just read; the clock is read where they have not.
+    pub(crate) fn is_held_at(&self, since_boot: Option<Duration>) -> bool {
+        self.is_permanent.load(Ordering::Acquire) || {
+            let moment = since_boot.unwrap_or_else(|| self.clock.since_boot());
             // Acquired, so that whoever sees the new lease sees the changes that were applied before it.
-            || nanoseconds(self.clock.since_boot()) < self.until_ns.load(Ordering::Acquire)
+            nanoseconds(moment) < self.until_ns.load(Ordering::Acquire)
+        }
     }
 
     /// For how long it is held yet; `None`: without an end.

@@ -28,6 +28,7 @@ use keyward_store::keys::StoredKey;
 use crate::Engine;
 use crate::cache::{CachedKey, CachedSecret, Filled, LoadTicket, Look, PlainFound, VerificationCache};
 use crate::loads::{Loaded, PATIENCE, Turn, outcome_of};
+use crate::node_time::Moment;
 use crate::permit::{Identity, OwnedResource, Permit};
 use crate::sealing;
 use crate::usage_notes::{Note, Subject, small_number};
@@ -104,7 +105,7 @@ struct Judged<'a> {
     /// The secret that was presented; `None` where only the key's id matched.
     secret: Option<&'a CachedSecret>,
     decided: Result<(), Refusal>,
-    now: Timestamp,
+    moment: Moment,
 }
 
 impl Engine {
@@ -158,11 +159,11 @@ impl Engine {
         let key = question.credentials.key;
         let key_id = key.id();
         let answer_surely = |found: PlainFound<'_>| {
-            let asked = self.question_now(question);
+            let (asked, moment) = self.question_now(question);
             let (plain, organization_id) = (found.plain(), found.organization_id());
             let is_accepted = plain.surely_accepts((organization_id, found.organization_state()), &asked)
-                // Asked now, when the answer is made, as for every answer from memory.
-                && self.inner.right.is_held();
+                // Of the moment that was read just now, as the answer is made; as for every answer from memory.
+                && self.inner.right.is_held_at(moment.since_boot);
             is_accepted.then(|| {
                 if self.inner.notes.is_counting() {
                     let subject = Subject {
@@ -272,9 +273,9 @@ impl Engine {
         let id = asked.question.credentials.key.id();
         let look = self.inner.cache.look(id, |key, organization| {
             let judged = self.judge_live((key, organization), asked)?;
-            // Asked now, when the answer is made, and not when the request came in: the lease may have ended between.
+            // At the moment of the decision, and not when the request came in: the lease may have ended between.
             // Only an answer that is given counts as a use.
-            let is_given = self.inner.right.is_held();
+            let is_given = self.inner.right.is_held_at(judged.moment.since_boot);
             is_given.then(|| self.answer(key, judged, asked, accept))
         });
         match look {
@@ -289,7 +290,7 @@ impl Engine {
         (key, organization): (&'a CachedKey, OrganizationState),
         asked: Asked<'_>,
     ) -> Option<Judged<'a>> {
-        let question = self.question_now(asked.question);
+        let (question, moment) = self.question_now(asked.question);
         let secret = key.matching_secret(asked.digest);
         let decided = match secret {
             Some(secret) => decide(&key.record, secret.life, organization, &question),
@@ -299,7 +300,7 @@ impl Engine {
         Some(Judged {
             secret,
             decided,
-            now: question.now,
+            moment,
         })
     }
 
@@ -311,7 +312,11 @@ impl Engine {
         asked: Asked<'_>,
         accept: &impl Accept<T>,
     ) -> Result<T, Refusal> {
-        let Judged { secret, decided, now } = judged;
+        let Judged {
+            secret,
+            decided,
+            moment: Moment { now, .. },
+        } = judged;
         // Last, so that a request that is refused for anything else spends nothing.
         let ended = decided.and_then(|()| self.spend(&key.record, now, asked.counting));
         let number = secret.map_or(NO_SECRET, |secret| secret.number);
@@ -365,15 +370,16 @@ impl Engine {
         decide_rate(spending).map(Some)
     }
 
-    fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> Question<'a> {
-        let (now, earliest) = self.inner.time.moment();
-        Question {
+    fn question_now<'a>(&self, question: &VerifyQuestion<'a>) -> (Question<'a>, Moment) {
+        let moment = self.inner.time.read();
+        let asked = Question {
             claim: question.claim,
             purpose: question.purpose,
             address: question.address,
-            now,
-            earliest,
-        }
+            now: moment.now,
+            earliest: moment.earliest,
+        };
+        (asked, moment)
     }
 
     async fn verify_from_store<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Result<T, Refusal> {
@@ -401,7 +407,7 @@ impl Engine {
         };
         let (stored, opened) = found;
         let (record, organization) = (&stored.key.record, stored.organization_state);
-        let question = self.question_now(asked.question);
+        let (question, _) = self.question_now(asked.question);
         let matching = opened.iter().find(|secret| secret.digest.matches(asked.digest));
         let refusal = match matching {
             Some(_) => decide(record, SecretLife::Ended, organization, &question)

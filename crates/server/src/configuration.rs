@@ -20,6 +20,7 @@ use keyward_core::contact::WebhookUrl;
 use keyward_core::time::{DurationRefused, parse_duration_ms};
 use keyward_store::Database;
 
+use crate::byte_size::ByteSize;
 use crate::data_folder::DataFolder;
 
 /// Where an installation's data is; every command needs it.
@@ -153,14 +154,14 @@ pub(crate) struct ServeSettings {
     )]
     pub(crate) delivery_allow_networks: Vec<IpNet>,
 
-    /// About how many keys are kept in memory
+    /// How much memory the keys that are kept for verifying may take, such as `256MiB`: about 170 bytes a key
     #[arg(
         long,
-        env = "KEYWARD_CACHE_KEYS",
-        value_name = "COUNT",
-        default_value_t = 1_000_000
+        env = "KEYWARD_CACHE_BYTES",
+        value_name = "AMOUNT",
+        default_value = "256MiB"
     )]
-    pub(crate) cache_keys: usize,
+    pub(crate) cache_bytes: ByteSize,
 
     /// How often a checkpoint of each audit trail that grew is signed: `15m`, `1h`
     #[arg(
@@ -390,7 +391,7 @@ const IN_FILE: [&str; 15] = [
     "smtp_url",
     "smtp_from",
     "delivery_allow_networks",
-    "cache_keys",
+    "cache_bytes",
     "log",
     "log_format",
 ];
@@ -591,11 +592,11 @@ mod tests {
     #[test]
     fn a_file_holds_known_settings_only() {
         let parsed = SettingsFile::parse(
-            "listen = \"127.0.0.1:1\"\ntrusted-proxies = [\"10.0.0.0/8\", \"::1\"]\ncache_keys = 5",
+            "listen = \"127.0.0.1:1\"\ntrusted-proxies = [\"10.0.0.0/8\", \"::1\"]\ncache_bytes = 5",
         );
         let parsed = parsed.unwrap();
         assert!(parsed.contains(&("trusted_proxies", vec!["10.0.0.0/8".to_owned(), "::1".to_owned()])));
-        assert!(parsed.contains(&("cache_keys", vec!["5".to_owned()])));
+        assert!(parsed.contains(&("cache_bytes", vec!["5".to_owned()])));
         let refused = SettingsFile::parse("listne = \"x\"\n[deep]\na = 1")
             .unwrap_err()
             .to_string();

@@ -3,6 +3,7 @@
 //! Nothing here decides about keys. `serve` puts the parts together and runs them; every other command either speaks to a
 //! running server over the socket in its data folder, or works on the data folder itself while no server runs.
 
+mod byte_size;
 mod checkpoint_file;
 mod checkpoint_url;
 mod cli;

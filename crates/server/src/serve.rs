@@ -68,7 +68,7 @@ pub(crate) async fn run(place: &Place, settings: &ServeSettings) -> Result<()> {
 }
 
 /// The engine of an installation, for a server or for a command that works without one. The lock must be held.
-pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<(Engine, KeyringFile)> {
+pub(crate) async fn open_engine(place: &Place, cache_bytes: usize) -> Result<(Engine, KeyringFile)> {
     let file = KeyringFile::of(place);
     let keyring = file.load_or_make(place)?;
     let store = open_store(place).await?;
@@ -80,7 +80,7 @@ pub(crate) async fn open_engine(place: &Place, cache_capacity: usize) -> Result<
         store,
         keyring,
         clock: Arc::new(SystemClock::new()),
-        cache_capacity,
+        cache_bytes,
         counting: Counting::On,
         node_name: place.node_name.clone().unwrap_or_else(process::machine_name),
     };
@@ -201,7 +201,7 @@ impl Server {
             .context("could not set up the metrics")?
             .install_recorder()
             .context("could not start the metrics")?;
-        let (engine, keyring_file) = open_engine(place, settings.cache_keys).await?;
+        let (engine, keyring_file) = open_engine(place, settings.cache_bytes.bytes()).await?;
         tend(&engine);
         keep_checkpoints(&engine, settings)?;
         let started = Self::listen(

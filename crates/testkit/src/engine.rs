@@ -210,7 +210,7 @@ pub struct TestEngine {
 }
 
 /// A cache that holds every key of a test.
-const ROOMY: usize = 100_000;
+const ROOMY: usize = 20_000_000;
 
 impl TestEngine {
     /// An engine on an empty database, with a new keyring.
@@ -218,13 +218,13 @@ impl TestEngine {
         Self::with_capacity(kind, ROOMY).await
     }
 
-    /// An engine whose cache holds about so many keys.
-    pub async fn with_capacity(kind: Kind, cache_capacity: usize) -> Self {
+    /// An engine whose cache takes about so many bytes; it holds a few keys in any case.
+    pub async fn with_capacity(kind: Kind, cache_bytes: usize) -> Self {
         let clock = Arc::new(FixedClock::new());
         let keyring = Keyring::generate(&mut SystemRandom, clock.now()).expect("there are random numbers");
         let keyring_text = keyring.to_text().to_string();
         let place = Place::new(kind);
-        let engine = start(&place.database(), &keyring_text, &clock, cache_capacity).await;
+        let engine = start(&place.database(), &keyring_text, &clock, cache_bytes).await;
         Self {
             engine: engine.expect("an engine starts on an empty database"),
             clock,
@@ -399,7 +399,7 @@ pub async fn start(
     database: &Database,
     keyring_text: &str,
     clock: &Arc<FixedClock>,
-    cache_capacity: usize,
+    cache_bytes: usize,
 ) -> Result<Engine, StartError> {
     let store = Store::open(database).await?;
     store.migrate().await?;
@@ -409,7 +409,7 @@ pub async fn start(
         store,
         keyring,
         clock,
-        cache_capacity,
+        cache_bytes,
         counting: Counting::On,
         node_name: "test".to_owned(),
     })

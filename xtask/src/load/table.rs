@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Figures, TARGETS};
 
-type Round = Vec<(&'static str, Figures)>;
+pub(super) type Round = Vec<(&'static str, Figures)>;
 
 /// The printed table.
 pub(super) fn of(rounds: &[Round]) -> String {
@@ -50,7 +50,7 @@ pub(super) fn of(rounds: &[Round]) -> String {
     text
 }
 
-fn find<'a>(round: &'a Round, name: &str) -> Option<&'a Figures> {
+pub(super) fn find<'a>(round: &'a Round, name: &str) -> Option<&'a Figures> {
     round
         .iter()
         .find(|(target, _)| *target == name)
@@ -59,14 +59,14 @@ fn find<'a>(round: &'a Round, name: &str) -> Option<&'a Figures> {
 
 /// Median, lowest and highest of some numbers; zero without any.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Spread {
-    median: f64,
+pub(super) struct Spread {
+    pub(super) median: f64,
     low: f64,
     high: f64,
 }
 
 impl Spread {
-    fn of(numbers: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn of(numbers: impl Iterator<Item = f64>) -> Self {
         let mut numbers: Vec<f64> = numbers.collect();
         numbers.sort_by(f64::total_cmp);
         let (Some(low), Some(high)) = (numbers.first(), numbers.last()) else {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use keyward_core::access::Access;
-use keyward_core::condition::Conditions;
+use keyward_core::condition::{AddressRule, Conditions};
 use keyward_core::decision::OrganizationState;
 use keyward_core::ids::KeyId;
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::record::KeyRecord;
-use keyward_core::state::{DeleteReason, KeyState, SecretLife};
+use keyward_core::state::{DeleteReason, KeyState, PauseReason, SecretLife};
+use keyward_core::time::Timestamp;
 use keyward_engine::cache::{
-    CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache, WriteMark,
+    BYTES_PER_PLAIN_KEY, CachedKey, CachedSecret, Filled, LoadTicket, Look, VerificationCache, WriteMark,
 };
 use keyward_engine::organization_cell::OrganizationStanding;
 use keyward_testkit::clock::START;
@@ -191,20 +192,119 @@ fn changes_are_forgotten_when_no_load_needs_them() {
     assert_eq!(used(cache.finish_load(load, alive(1))), Some(true));
 }
 
+/// Keys of every shape, which take very different amounts of memory.
+fn of_some_shape(number: u32) -> Arc<CachedKey> {
+    let id: KeyId = format!("{number:016}").parse().unwrap();
+    let plain = key(id, 1, KeyState::Active);
+    let networks = match number % 5 {
+        3 => 1,
+        4 => 100,
+        _ => return plain,
+    };
+    let mut record = plain.record.clone();
+    record.conditions.addresses = AddressRule::Only(vec!["10.0.0.0/8".parse().unwrap(); networks]);
+    let secret = CachedSecret::new(1, SecretLife::Current, digest().into());
+    Arc::new(CachedKey::new(record, OPEN, vec![secret], false))
+}
+
 #[test]
-fn the_cache_stays_within_its_bound() {
-    let cache = VerificationCache::new(512);
+fn the_cache_stays_within_its_bytes() {
+    let bytes = 2_000_000;
+    let cache = VerificationCache::new(bytes);
     for number in 0..20_000_u32 {
-        let id: KeyId = format!("{number:016}").parse().unwrap();
-        cache.apply(key(id, 1, KeyState::Active));
+        let key = of_some_shape(number);
+        let id = key.record.id;
+        cache.apply(key);
         cache.look(id, |_, _| ());
-        if number % 3 == 0 {
+        if number % 7 == 0 {
             cache.forget(id);
         }
+        assert!(cache.bytes() <= bytes, "{} bytes", cache.bytes());
     }
-    assert!(cache.len() <= 512, "{}", cache.len());
+    assert!(cache.bytes() > bytes / 10 * 6, "{} bytes", cache.bytes());
     cache.clear();
-    assert!(cache.is_empty());
+    assert!(cache.is_empty() && cache.bytes() == 0);
+}
+
+#[test]
+fn as_many_plain_keys_stay_as_the_bytes_are_for() {
+    let keys = 50_000;
+    let cache = VerificationCache::new(keys * BYTES_PER_PLAIN_KEY);
+    assert!(BYTES_PER_PLAIN_KEY < 200);
+    for number in 0..2 * keys {
+        let id: KeyId = format!("{number:016}").parse().unwrap();
+        cache.apply(key(id, 1, KeyState::Active));
+    }
+    assert!((keys / 10 * 9..=keys).contains(&cache.len()), "{}", cache.len());
+}
+
+#[test]
+fn a_key_reads_the_same_however_it_is_held() {
+    let at_an_odd_moment = Conditions {
+        expires_at: Some(Timestamp::from_unix_ms(START.as_unix_ms() + 86_400_123)),
+        ..Conditions::NONE
+    };
+    let held = |version: i64, number: i64, conditions: &Conditions, has_ended: bool| {
+        let record = KeyRecord {
+            version,
+            conditions: conditions.clone(),
+            ..alive(1).record.clone()
+        };
+        let secret = CachedSecret::new(number, SecretLife::Current, digest().into());
+        let cache = VerificationCache::new(100);
+        cache.apply(Arc::new(CachedKey::new(
+            record.clone(),
+            OPEN,
+            vec![secret],
+            has_ended,
+        )));
+        let read = cache.look(id(), |key, state| {
+            assert_eq!(
+                (&key.record, key.has_ended_secrets, state),
+                (&record, has_ended, OPEN.state)
+            );
+            assert_eq!(
+                key.matching_secret(&digest()).map(|secret| secret.number),
+                Some(number)
+            );
+            assert_eq!(key.secrets.len(), 1);
+        });
+        assert!(matches!(read, Look::Here(())));
+        is_plainly_here(&cache)
+    };
+    let (most, largest) = (i64::from(u32::MAX), i64::from(u16::MAX));
+    for conditions in [&Conditions::NONE, &at_an_odd_moment] {
+        for has_ended in [false, true] {
+            assert!(held(1, 1, conditions, has_ended));
+            assert!(held(most, largest, conditions, has_ended));
+            assert!(!held(most + 1, 1, conditions, has_ended));
+            assert!(!held(1, largest + 1, conditions, has_ended));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_changes_its_form_is_here_once() {
+    let cache = VerificationCache::new(1_000_000);
+    let paused = || {
+        key(
+            id(),
+            2,
+            KeyState::Paused {
+                reason: PauseReason::Requested,
+            },
+        )
+    };
+    for round in 0..3 {
+        cache.apply(key(id(), 1 + round * 2, KeyState::Active));
+        assert!(is_plainly_here(&cache) && cache.len() == 1);
+        let mut stopped = Arc::into_inner(paused()).unwrap();
+        stopped.record.version = 2 + round * 2;
+        cache.apply(Arc::new(stopped));
+        assert!(!is_plainly_here(&cache) && cache.len() == 1);
+    }
+    cache.forget(id());
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
 /// One step of an interleaving; loads and writers are numbered.

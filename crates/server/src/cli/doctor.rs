@@ -134,7 +134,7 @@ fn effective(surroundings: &Surroundings, settings: &ServeSettings) -> Vec<Setti
             "delivery_allow_networks",
             listed(&settings.delivery_allow_networks),
         ),
-        setting("cache_keys", settings.cache_keys.to_string()),
+        setting("cache_bytes", settings.cache_bytes.to_string()),
         setting("log", settings.log.clone()),
         setting("log_format", format!("{:?}", settings.log_format).to_lowercase()),
     ]

@@ -26,16 +26,16 @@ fn setting<'a>(report: &'a Value, name: &str) -> (&'a str, &'a str) {
 #[test]
 fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
     let installation = Installation::new(PROGRAM)
-        .with_environment("KEYWARD_CACHE_KEYS", "222")
+        .with_environment("KEYWARD_CACHE_BYTES", "64MiB")
         .with_environment("KEYWARD_PUBLIC_URL", "https://env.example.com/")
         .with_environment("KEYWARD_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1");
     write_settings(
         &installation,
-        "listen = \"127.0.0.1:1111\"\ncache_keys = 111\npublic_url = \"https://file.example.com\"\nlog_format = \"json\"\n",
+        "listen = \"127.0.0.1:1111\"\ncache_bytes = 111\npublic_url = \"https://file.example.com\"\nlog_format = \"json\"\n",
     );
     let report = installation.cli_json(&["doctor", "--public-url", "https://flag.example.com"]);
     assert_eq!(setting(&report, "listen"), ("127.0.0.1:1111", "file"));
-    assert_eq!(setting(&report, "cache_keys"), ("222", "environment"));
+    assert_eq!(setting(&report, "cache_bytes"), ("64MiB", "environment"));
     assert_eq!(
         setting(&report, "public_url"),
         ("https://flag.example.com", "flag")
