@@ -37,9 +37,6 @@ pub(crate) struct Tally {
     pub(crate) last_at: Timestamp,
 }
 
-/// Tallies that were taken out, each with its key.
-pub(crate) type Taken = Vec<(KeyId, Tally)>;
-
 /// What was counted of the keys of one part.
 #[derive(Default)]
 pub(crate) struct Counts {
