@@ -38,8 +38,7 @@ pub struct Subject {
     runtime: tokio::runtime::Runtime,
     store: Store,
     /// Of the database, if it is this one's own.
-    #[expect(dead_code, reason = "it is there as long as this is")]
-    own_folder: Option<tempfile::TempDir>,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Subject {
@@ -50,7 +49,7 @@ impl Subject {
         // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
         let cache_bytes = (keys + keys / 4) * BYTES_PER_PLAIN_KEY;
         let mut subject = Self::on(&database, keyring, cache_bytes, counting);
-        subject.own_folder = Some(folder);
+        subject._folder = Some(folder);
         subject
     }
 
@@ -80,7 +79,7 @@ impl Subject {
             engine,
             runtime,
             store,
-            own_folder: None,
+            _folder: None,
         }
     }
 

@@ -290,6 +290,11 @@ impl VerificationCache {
         self.sum(Shard::bytes)
     }
 
+    /// The bytes of memory that the keys have in fact, without their organizations.
+    pub fn allocated_bytes(&self) -> usize {
+        self.sum(Shard::allocated)
+    }
+
     fn sum(&self, count: impl Fn(&Shard) -> usize) -> usize {
         let of_shard = |shard: &RwLock<Shard>| count(&shard.read().unwrap_or_else(PoisonError::into_inner));
         self.shards.iter().map(of_shard).sum()

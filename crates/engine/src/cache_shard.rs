@@ -99,6 +99,12 @@ impl Shard {
         self.plain.len() * PLAIN_BYTES + self.whole.len() * WHOLE_SHARE + self.whole_bytes
     }
 
+    /// The bytes that the tables and the queue have from the allocator, and the weight of the whole ones.
+    pub(crate) fn allocated(&self) -> usize {
+        let queue = self.queue.capacity() * size_of::<PackedKeyId>();
+        self.plain.allocation_size() + self.whole.allocation_size() + queue + self.whole_bytes
+    }
+
     /// Puts a key in, in place of what is here of it, and makes room; one key always stays.
     pub(crate) fn insert(&mut self, key: Arc<CachedKey>, organization: Arc<OrganizationCell>, room: usize) {
         let id = key.record.id;

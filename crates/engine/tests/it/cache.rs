@@ -239,6 +239,24 @@ fn as_many_plain_keys_stay_as_the_bytes_are_for() {
 }
 
 #[test]
+fn no_size_takes_more_memory_than_is_counted() {
+    let cache = VerificationCache::new(usize::MAX);
+    for number in 0..200_000 {
+        let id: KeyId = format!("{number:016}").parse().unwrap();
+        cache.apply(key(id, 1, KeyState::Active));
+        // Below that the smallest tables decide, which are a quarter of a megabyte in all.
+        if number > 20_000 && number % 500 == 0 {
+            let (has, counted) = (cache.allocated_bytes(), cache.bytes());
+            assert!(
+                has <= counted + 300_000,
+                "{number} keys have {has} bytes, and count for {counted}"
+            );
+        }
+    }
+    println!("{} bytes a key", cache.allocated_bytes() / cache.len());
+}
+
+#[test]
 fn a_key_reads_the_same_however_it_is_held() {
     let at_an_odd_moment = Conditions {
         expires_at: Some(Timestamp::from_unix_ms(START.as_unix_ms() + 86_400_123)),
