@@ -311,7 +311,9 @@ async fn nobody_is_named_who_never_had_to_do_with_the_organization(kind: Kind) {
         .remove_member(context(), console.organization.clone(), leaver.clone(), None)
         .await
         .unwrap();
-    let page = owner.page(&format!("{}{leaver}", console.path("audit?actor=person%2F"))).await;
+    let page = owner
+        .page(&format!("{}{leaver}", console.path("audit?actor=person%2F")))
+        .await;
     assert!(page.contains("A former member"), "{page}");
 }
 

@@ -195,15 +195,14 @@ async fn people_are_named_as_an_organization_sees_them(kind: Kind) {
     };
     let mut tx = store.begin().await.unwrap();
     let about_bob = entry(Actor::System, "person/bob");
-    tx.append_audit(organization.as_str(), &about_bob, START).await.unwrap();
+    tx.append_audit(organization.as_str(), &about_bob, START)
+        .await
+        .unwrap();
     let by_ada = entry(Actor::Person(ada.clone()), "organization");
     tx.append_audit(other.as_str(), &by_ada, START).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(ids(&other).await, ["ada", "bob"]);
-    let mut named = store
-        .name_people(&organization, &people)
-        .await
-        .unwrap();
+    let mut named = store.name_people(&organization, &people).await.unwrap();
     named.sort_by(|one, two| one.email.cmp(&two.email));
     let expected = |person_id: PersonId, email: &str, is_member: bool| NamedPerson {
         person_id,
