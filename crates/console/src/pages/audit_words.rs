@@ -601,6 +601,9 @@ mod tests {
                 "21 Sep 2026, 14:13 UTC",
             ),
             ("expires_at_ms_before", json!(null), "none"),
+            ("environment", json!("ci_cd"), "CI/CD"),
+            ("scopes", json!("dataset,training"), "dataset, training"),
+            ("why_told", json!("first_of_day"), "the first of this day"),
             (
                 "max_key_lifetime_ms",
                 json!({ "before": null, "after": 86_400_000 }),
@@ -616,6 +619,31 @@ mod tests {
         }
         assert_eq!(title_of("expires_at_ms_after"), "Expires at after");
         assert_eq!(action_words("person.new_thing"), "Person new thing");
+    }
+
+    #[test]
+    fn what_was_and_what_is_are_one_fact_unless_one_side_is_gone() {
+        let some = |text: &str| Some(text.to_owned());
+        let facts = in_one_line(vec![
+            ("name_after", some("new")),
+            ("name_before", some("old")),
+            ("owner_email_after", some("a@b.example")),
+            ("owner_email_before", None),
+            ("role", some("admin")),
+        ]);
+        let told: Vec<(&str, Option<&str>)> = facts
+            .iter()
+            .map(|fact| (fact.name.as_str(), fact.value.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("Name", Some("old \u{2192} new")),
+                ("Owner e-mail after", Some("a@b.example")),
+                ("Owner e-mail before", None),
+                ("Role", Some("admin")),
+            ]
+        );
     }
 
     #[test]
