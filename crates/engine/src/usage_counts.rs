@@ -57,6 +57,9 @@ struct OfKey {
     further: Vec<Tally>,
 }
 
+/// Tallies of keys, each by its key.
+pub(crate) type Counted = Vec<(KeyId, Tally)>;
+
 impl OfKey {
     fn tallies(&self) -> impl Iterator<Item = &Tally> {
         std::iter::once(&self.first).chain(&self.further)
@@ -203,7 +206,7 @@ impl Counts {
     }
 
     /// Takes everything, to be added up: what is fresh, and what is in the journal.
-    pub(crate) fn take_all(&mut self) -> (Vec<(KeyId, Tally)>, Vec<(KeyId, Tally)>) {
+    pub(crate) fn take_all(&mut self) -> (Counted, Counted) {
         (self.take_fresh(), self.take_kept())
     }
 

@@ -409,7 +409,7 @@ pub(super) fn facts_of(line: &EntryLine, names: &Names) -> Vec<Fact> {
                 cut(told.as_deref().unwrap_or(&kept.value))
             });
             let is_empty = value.as_deref() == Some("");
-            return (!is_empty).then(|| (personal, value));
+            return (!is_empty).then_some((personal, value));
         }
         let value = value_words(name, value, names)?;
         Some((name.as_str(), Some(cut(&value))))
