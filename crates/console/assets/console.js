@@ -146,5 +146,13 @@
     if (print) window.print();
   });
 
+  // On a narrow screen the entries are one row that scrolls: the one that is open is shown.
+  const here = document.querySelector(".entries [aria-current]");
+  const showHere = () => {
+    const row = here.parentElement, [inner, outer] = [here.getBoundingClientRect(), row.getBoundingClientRect()];
+    if (inner.left < outer.left || inner.right > outer.right - 28) row.scrollLeft += inner.left - outer.left - 44;
+  };
+  if (here) { showHere(); addEventListener("resize", showHere); }
+
   wire(document);
 })();

@@ -84,6 +84,14 @@ pub(crate) fn retry_after(response: &mut Response, retry_after_ms: i64) {
         .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
 }
 
+/// As [`retry_after`], where it may be that there is no such time.
+pub(crate) fn worth_again_after(mut response: Response, retry_after_ms: Option<i64>) -> Response {
+    if let Some(retry_after_ms) = retry_after_ms {
+        retry_after(&mut response, retry_after_ms);
+    }
+    response
+}
+
 fn protect(response: &mut Response) {
     let headers = response.headers_mut();
     let fixed = [

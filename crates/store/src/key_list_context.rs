@@ -34,8 +34,11 @@ const CREATORS: &str = "WITH RECURSIVE creator (name) AS (\
     SELECT name FROM creator WHERE name IS NOT NULL LIMIT $2";
 const ROTATING: &str = "SELECT DISTINCT s.key_id FROM secret s JOIN secret_key k ON k.id = s.key_id \
     WHERE k.organization_id = $1 AND s.life IN ('until', 'pending') AND s.valid_until > $2 AND s.key_id IN ";
+/// An id can be typed into an address: whoever never had to do with the organization is nobody here.
 const PEOPLE: &str = "SELECT p.id, p.email, m.role IS NOT NULL FROM person p \
-    LEFT JOIN membership m ON m.person_id = p.id AND m.organization_id = $1 WHERE p.id IN ";
+    LEFT JOIN membership m ON m.person_id = p.id AND m.organization_id = $1 WHERE (m.role IS NOT NULL \
+        OR EXISTS (SELECT 1 FROM audit_entry a WHERE a.chain = $1 AND a.actor = 'person/' || p.id) \
+        OR EXISTS (SELECT 1 FROM audit_entry a WHERE a.chain = $1 AND a.target = 'person/' || p.id)) AND p.id IN ";
 
 /// How many keys there are of which kind; deleted ones are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -162,7 +165,8 @@ impl Store {
         read.collect()
     }
 
-    /// What these people are called, seen from an organization. Whoever does not exist is left out.
+    /// What these people are called, seen from an organization. Whoever does not exist is left out, and so is whoever is no
+    /// member and has no entry by them or about them in its trail.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -185,6 +185,7 @@ async fn change_passphrase(person: Person, call: Call) -> Result<Response, Refus
         }
         Err(refused) => refused,
     };
+    let mut retry_after = None;
     let (status, notice, field) = match change_problem(refused)? {
         Problem::Wrong => (
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -196,7 +197,10 @@ async fn change_passphrase(person: Person, call: Call) -> Result<Response, Refus
             "Your passphrase was not changed.".to_owned(),
             Some((false, problem)),
         ),
-        Problem::Later(status, notice) => (status, notice, None),
+        Problem::Later(later) => {
+            retry_after = later.retry_after_ms;
+            (later.status, later.notice, None)
+        }
     };
     let mut problems = PassphraseProblems {
         notice: Some(notice),
@@ -207,7 +211,8 @@ async fn change_passphrase(person: Person, call: Call) -> Result<Response, Refus
         Some((false, problem)) => problems.new = Some(problem),
         None => {}
     }
-    account_page(status, &person, &call, problems).await
+    let response = account_page(status, &person, &call, problems).await?;
+    Ok(reply::worth_again_after(response, retry_after))
 }
 
 /// Why a change of what somebody signs in with did not happen, as a page tells it.
@@ -217,7 +222,15 @@ pub(super) enum Problem {
     /// The new passphrase will not do.
     NewPassphrase(String),
     /// It can be tried again later.
-    Later(StatusCode, String),
+    Later(Later),
+}
+
+/// What is told of a change that can be tried again later.
+pub(super) struct Later {
+    pub(super) status: StatusCode,
+    pub(super) notice: String,
+    /// After which time it is worth it, if that is known.
+    pub(super) retry_after_ms: Option<i64>,
 }
 
 /// What a page tells of a refused change.
@@ -227,18 +240,20 @@ pub(super) enum Problem {
 pub(super) fn change_problem(refused: ChangeRefused) -> Result<Problem, Refused> {
     match refused {
         ChangeRefused::Wrong => Ok(Problem::Wrong),
-        ChangeRefused::Engine(EngineError::TooMany { retry_after_ms }) => Ok(Problem::Later(
-            StatusCode::TOO_MANY_REQUESTS,
-            format!(
+        ChangeRefused::Engine(EngineError::TooMany { retry_after_ms }) => Ok(Problem::Later(Later {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            notice: format!(
                 "Nothing was changed: too many attempts were wrong. Try again in {}.",
                 wait_words(retry_after_ms)
             ),
-        )),
-        ChangeRefused::Engine(EngineError::Busy) => Ok(Problem::Later(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Nothing was changed: too many people are signing in at this moment. Try again in a few seconds."
+            retry_after_ms: Some(retry_after_ms),
+        })),
+        ChangeRefused::Engine(EngineError::Busy) => Ok(Problem::Later(Later {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            notice: "Nothing was changed: too many people are signing in at this moment. Try again in a few seconds."
                 .to_owned(),
-        )),
+            retry_after_ms: None,
+        })),
         ChangeRefused::Engine(EngineError::Invalid(problems)) => {
             match sentence_of(&problems, super::sign_in_links::PASSPHRASE) {
                 Some(problem) => Ok(Problem::NewPassphrase(problem)),

@@ -24,6 +24,17 @@ pub(super) struct ActivityRow {
     pub(super) marks: Vec<Badge>,
 }
 
+/// Since when a row's requests came, where that is not the moment which the row has already. Its day is said if it is another.
+fn since_words(row: &UsageRow) -> String {
+    let (first, last) = (exact(row.first_at), exact(row.last_at));
+    let day_of = |text: &str| text.split_once(", ").map(|(day, _)| day.to_owned());
+    match first.split_once(", ") {
+        _ if row.uses <= 1 || first == last => String::new(),
+        Some((day, time)) if day_of(&last).as_deref() == Some(day) => format!("since {time}"),
+        _ => format!("since {first}"),
+    }
+}
+
 /// Rows of a history, with what is known of the key's addresses.
 pub(super) fn rows_of(rows: Vec<UsageRow>, seen: &[KeyAddress]) -> Vec<ActivityRow> {
     let first_ever = seen.iter().map(|one| one.first_at).min();
@@ -46,11 +57,7 @@ pub(super) fn rows_of(rows: Vec<UsageRow>, seen: &[KeyAddress]) -> Vec<ActivityR
         }
         ActivityRow {
             last: When::exact(row.last_at),
-            since: if row.uses > 1 {
-                format!("since {}", exact(row.first_at))
-            } else {
-                String::new()
-            },
+            since: since_words(&row),
             operation: used_for_words(&row.operation),
             outcome: outcome_words(&row.outcome).to_owned(),
             operation_name: row.operation,

@@ -10,6 +10,7 @@ use keyward_core::ids::{KeyId, PersonId};
 use keyward_core::record::Actor;
 use keyward_core::time::{Timestamp, duration_words};
 use keyward_engine::EngineError;
+use keyward_engine::describe_keys::ActorName;
 use serde_json::Value;
 
 use super::usage_words::capitalized;
@@ -317,10 +318,15 @@ impl Names {
         let engine = call.engine();
         let organization = visit.id();
         let found = match what.parse() {
-            Ok(Actor::Person(id)) => engine
-                .show_member(organization, &id)
-                .await
-                .map(|member| member.email),
+            Ok(person @ Actor::Person(_)) => {
+                let named = engine.name_actors(organization, &[person]).await?;
+                match named.into_iter().next() {
+                    Some((_, ActorName::Member(email))) => Ok(email),
+                    Some((_, ActorName::Left(_))) => Ok(String::new()),
+                    // Nobody who ever had to do with the organization: not even that they exist is told.
+                    _ => return Ok(()),
+                }
+            }
             Ok(Actor::Key(id)) => engine
                 .show_key(organization, id)
                 .await
@@ -403,18 +409,36 @@ pub(super) fn facts_of(line: &EntryLine, names: &Names) -> Vec<Fact> {
                 cut(told.as_deref().unwrap_or(&kept.value))
             });
             let is_empty = value.as_deref() == Some("");
-            return (!is_empty).then(|| Fact {
-                name: title_of(personal),
-                value,
-            });
+            return (!is_empty).then_some((personal, value));
         }
         let value = value_words(name, value, names)?;
-        Some(Fact {
-            name: title_of(name),
-            value: Some(cut(&value)),
-        })
+        Some((name.as_str(), Some(cut(&value))))
     });
-    told.collect()
+    in_one_line(told.collect())
+}
+
+/// What was before and what is after as one fact; one that has only one side, or whose value was erased, stays as it is.
+fn in_one_line(told: Vec<(&str, Option<String>)>) -> Vec<Fact> {
+    let side_of = |fact: &str, end: &str| {
+        let other = told.iter().find(|(name, _)| name.strip_suffix(end) == Some(fact));
+        other.and_then(|(_, value)| value.clone())
+    };
+    let facts = told.iter().filter_map(|(name, value)| {
+        let fact = name.strip_suffix("_before").or(name.strip_suffix("_after"));
+        let sides = fact.and_then(|fact| Some((fact, side_of(fact, "_before")?, side_of(fact, "_after")?)));
+        match sides {
+            Some(_) if name.ends_with("_before") => None,
+            Some((fact, before, after)) => Some(Fact {
+                name: title_of(fact),
+                value: Some(format!("{before} \u{2192} {after}")),
+            }),
+            None => Some(Fact {
+                name: title_of(name),
+                value: value.clone(),
+            }),
+        }
+    });
+    facts.collect()
 }
 
 fn title_of(name: &str) -> String {
@@ -425,10 +449,13 @@ fn title_of(name: &str) -> String {
         "is" => return "Now".to_owned(),
         "was" => return "Before".to_owned(),
         "does" => return "Step".to_owned(),
+        "email" => return "E-mail".to_owned(),
+        "owner_email" => return "Owner's e-mail".to_owned(),
+        "expires_at_ms" => return "Expires".to_owned(),
         _ => {}
     }
     let name = name.strip_suffix("_ms").unwrap_or(name).replace("_ms_", "_");
-    let name = name.replace('_', " ");
+    let name = name.replace('_', " ").replace("email", "e-mail");
     capitalized(&name)
 }
 
@@ -454,7 +481,7 @@ fn value_words(name: &str, value: &Value, names: &Names) -> Option<String> {
             structured_words(name, text, names).or_else(|| Some(text.clone()))
         }
         Value::String(text) if text.contains('/') => Some(text.clone()),
-        Value::String(text) => Some(text.replace('_', " ")),
+        Value::String(text) => Some(text_words(name, text)),
         Value::Array(items) if items.is_empty() => is_side.then(|| "none".to_owned()),
         Value::Array(items) => {
             let told = items.iter().map(|item| rule_words(item, names));
@@ -476,6 +503,20 @@ fn value_words(name: &str, value: &Value, names: &Names) -> Option<String> {
                 Some(told.collect::<Vec<_>>().join(", "))
             }
         },
+    }
+}
+
+/// A name of something, as people write it.
+fn text_words(name: &str, text: &str) -> String {
+    match (name, text) {
+        ("why_told", "first_of_day") => "the first of this day".to_owned(),
+        ("why_told", "other_address") => "another address on this day".to_owned(),
+        (_, "ci_cd") => "CI/CD".to_owned(),
+        // A secret's life; its end is told beside it.
+        (_, "until") => "accepted until its end".to_owned(),
+        // Several names that were kept as one text: `dataset,training`.
+        _ if !text.contains(' ') => text.replace(',', ", ").replace('_', " "),
+        _ => text.replace('_', " "),
     }
 }
 
@@ -560,6 +601,9 @@ mod tests {
                 "21 Sep 2026, 14:13 UTC",
             ),
             ("expires_at_ms_before", json!(null), "none"),
+            ("environment", json!("ci_cd"), "CI/CD"),
+            ("scopes", json!("dataset,training"), "dataset, training"),
+            ("why_told", json!("first_of_day"), "the first of this day"),
             (
                 "max_key_lifetime_ms",
                 json!({ "before": null, "after": 86_400_000 }),
@@ -575,6 +619,31 @@ mod tests {
         }
         assert_eq!(title_of("expires_at_ms_after"), "Expires at after");
         assert_eq!(action_words("person.new_thing"), "Person new thing");
+    }
+
+    #[test]
+    fn what_was_and_what_is_are_one_fact_unless_one_side_is_gone() {
+        let some = |text: &str| Some(text.to_owned());
+        let facts = in_one_line(vec![
+            ("name_after", some("new")),
+            ("name_before", some("old")),
+            ("owner_email_after", some("a@b.example")),
+            ("owner_email_before", None),
+            ("role", some("admin")),
+        ]);
+        let told: Vec<(&str, Option<&str>)> = facts
+            .iter()
+            .map(|fact| (fact.name.as_str(), fact.value.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("Name", Some("old \u{2192} new")),
+                ("Owner e-mail after", Some("a@b.example")),
+                ("Owner e-mail before", None),
+                ("Role", Some("admin")),
+            ]
+        );
     }
 
     #[test]

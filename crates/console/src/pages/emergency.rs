@@ -88,7 +88,7 @@ pub(super) async fn victims(visit: &Visit, call: &Call) -> Result<Victims, Refus
                     "" => "A client without a name".to_owned(),
                     name => name.to_owned(),
                 },
-                keys: counted(client.keys.unsigned_abs(), "key", "keys"),
+                keys: grouped(client.keys.unsigned_abs()),
                 requests: grouped(client.accepted.unsigned_abs()),
                 last: When::relative(client.last_at, now),
             })

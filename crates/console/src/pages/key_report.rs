@@ -240,7 +240,7 @@ impl Report {
                 rows: leak
                     .told
                     .iter()
-                    .map(|row| vec![row.address.clone(), row.status.clone()])
+                    .map(|row| vec![row.address.clone(), row.in_one_line()])
                     .collect(),
                 is_whole: true,
             },

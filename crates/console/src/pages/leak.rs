@@ -60,9 +60,22 @@ pub(super) struct Replacement {
 /// A security contact, and whether it was told.
 pub(super) struct ToldRow {
     pub(super) address: String,
+    /// What became of it, in few words.
     pub(super) status: String,
+    /// Why it did not arrive; empty if it did.
+    pub(super) why: String,
     pub(super) tone: &'static str,
     pub(super) is_told: bool,
+}
+
+impl ToldRow {
+    /// What became of it and why, for a table without room for two lines.
+    pub(super) fn in_one_line(&self) -> String {
+        match self.why.as_str() {
+            "" => self.status.clone(),
+            why => format!("{}: {why}", self.status),
+        }
+    }
 }
 
 impl Leak {
@@ -218,6 +231,7 @@ async fn told(visit: &Visit, call: &Call, id: KeyId, has_ended: bool) -> Result<
                 Some((_, why)) => format!("Switched off: {why}"),
                 None => "Is told when the key is revoked".to_owned(),
             },
+            why: String::new(),
             tone: if contact.disabled.is_some() { "warn" } else { "" },
             is_told: false,
         });
@@ -253,6 +267,7 @@ async fn told(visit: &Visit, call: &Call, id: KeyId, has_ended: bool) -> Result<
     rows.extend(waiting.map(|contact| ToldRow {
         address: contact.address.clone(),
         status: "On its way".to_owned(),
+        why: String::new(),
         tone: "",
         is_told: false,
     }));
@@ -260,26 +275,34 @@ async fn told(visit: &Visit, call: &Call, id: KeyId, has_ended: bool) -> Result<
 }
 
 fn told_row(delivery: &Delivery, contact: Option<&ContactRow>, now: Timestamp) -> ToldRow {
-    let why = delivery.last_error.as_deref().unwrap_or("no answer");
-    let (status, tone) = match delivery.status {
-        DeliveryStatus::Pending => ("On its way".to_owned(), ""),
+    let why = || {
+        delivery
+            .last_error
+            .clone()
+            .unwrap_or_else(|| "no answer".to_owned())
+    };
+    let (status, why, tone) = match delivery.status {
+        DeliveryStatus::Pending => ("On its way".to_owned(), String::new(), ""),
         DeliveryStatus::Sent => (
             format!(
                 "Told {}",
                 relative(delivery.finished_at.unwrap_or(delivery.happened_at), now)
             ),
+            String::new(),
             "ok",
         ),
         DeliveryStatus::Failed => (
+            "Did not arrive yet".to_owned(),
             format!(
-                "Did not arrive yet ({why}); tried again {}",
+                "{}; tried again {}",
+                why(),
                 delivery
                     .next_attempt_at
                     .map_or_else(|| "soon".to_owned(), |at| relative(at, now))
             ),
             "warn",
         ),
-        DeliveryStatus::GivenUp => (format!("Did not arrive: {why}"), "danger"),
+        DeliveryStatus::GivenUp => ("Did not arrive".to_owned(), why(), "danger"),
     };
     ToldRow {
         address: contact.map_or_else(
@@ -287,6 +310,7 @@ fn told_row(delivery: &Delivery, contact: Option<&ContactRow>, now: Timestamp) -
             |contact| contact.address.clone(),
         ),
         status,
+        why,
         tone,
         is_told: delivery.status == DeliveryStatus::Sent,
     }

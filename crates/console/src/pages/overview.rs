@@ -25,7 +25,9 @@ use crate::visit::Visit;
 use crate::words::{When, counted, environment_name, grouped, scope_name, scope_sentence};
 
 /// Changes that are named.
-const CHANGES: u32 = 8;
+const CHANGES: usize = 8;
+/// Newest entries among which they are looked for.
+const CHANGES_LOOKED_AT: u32 = 60;
 /// Addresses and codes that are named.
 const SHOWN: usize = 5;
 
@@ -240,14 +242,24 @@ async fn changes(visit: &Visit, call: &Call) -> Result<Vec<ChangeRow>, Refused> 
     }
     let engine = call.engine();
     let found = engine
-        .list_audit(visit.id().as_str(), &AuditQuery::default(), None, CHANGES)
+        .list_audit(
+            visit.id().as_str(),
+            &AuditQuery::default(),
+            None,
+            CHANGES_LOOKED_AT,
+        )
         .await?;
+    let changes = found
+        .items
+        .into_iter()
+        .filter(|entry| is_change(&entry.action))
+        .take(CHANGES);
     let mut called = Called {
         names: Names::default(),
         naming: Naming::new(engine, visit.id()),
     };
     let mut rows = Vec::new();
-    for entry in found.items {
+    for entry in changes {
         let actor = called.find(visit, call, &entry.actor).await?;
         let target = match target_of(visit, &entry.target).filter(|_| entry.target != entry.actor) {
             None => None,
@@ -268,6 +280,11 @@ async fn changes(visit: &Visit, call: &Call) -> Result<Vec<ChangeRow>, Refused> 
         });
     }
     Ok(rows)
+}
+
+/// Whoever comes in changes nothing by that; the trail has it all the same.
+fn is_change(action: &str) -> bool {
+    !matches!(action, "person.sign_in" | "token.sign_in")
 }
 
 /// How those of the trail are called: also those who left, as far as the organization's own rows still name them.

@@ -185,6 +185,7 @@ async fn send(person: Person, call: Call) -> Result<Response, Refused> {
             Err(refused) => refused,
         },
     };
+    let mut retry_after = None;
     let (status, notice, beside) = match change_problem(refused)? {
         Problem::Wrong if form == Form::Confirm => (
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -199,7 +200,10 @@ async fn send(person: Person, call: Call) -> Result<Response, Refused> {
             "Nothing was changed.".to_owned(),
             Some("This is not your passphrase."),
         ),
-        Problem::Later(status, notice) => (status, notice, None),
+        Problem::Later(later) => {
+            retry_after = later.retry_after_ms;
+            (later.status, later.notice, None)
+        }
     };
     let sent = Sent {
         form,
@@ -207,7 +211,8 @@ async fn send(person: Person, call: Call) -> Result<Response, Refused> {
         notice,
         beside,
     };
-    factor_page(&person, &call, None, Some(sent)).await
+    let response = factor_page(&person, &call, None, Some(sent)).await?;
+    Ok(reply::worth_again_after(response, retry_after))
 }
 
 fn codes_page(

@@ -152,17 +152,16 @@ async fn sign_in(stranger: Stranger, call: Call) -> Result<Response, Refused> {
         }
         Err(refused) => refused,
     };
-    let (status, problem) = words_of(refused, "E-mail address and passphrase do not fit together.")?;
-    reply::page_with(
-        status,
-        &SignInPage {
-            shell: OpenShell::new("Sign in", &stranger.csrf),
-            email,
-            next: next_of(&call),
-            problem: Some(problem),
-            told: None,
-        },
-    )
+    let told = words_of(refused, "E-mail address and passphrase do not fit together.")?;
+    let page = SignInPage {
+        shell: OpenShell::new("Sign in", &stranger.csrf),
+        email,
+        next: next_of(&call),
+        problem: Some(told.text),
+        told: None,
+    };
+    let response = reply::page_with(told.status, &page)?;
+    Ok(reply::worth_again_after(response, told.retry_after_ms))
 }
 
 /// After the passphrase: to the second factor, or to where they wanted.
@@ -223,16 +222,15 @@ async fn pass_code(stranger: Stranger, call: Call) -> Result<Response, Refused> 
         Err(refused) => refused,
     };
     let otherwise = "This code does not fit. Codes change every 30 seconds and are good once; check the clock of your phone.";
-    let (status, problem) = words_of(refused, otherwise)?;
-    reply::page_with(
-        status,
-        &CodePage {
-            shell: OpenShell::new("Second factor", &stranger.csrf),
-            email: session.email.to_string(),
-            next: next_of(&call),
-            problem: Some(problem),
-        },
-    )
+    let told = words_of(refused, otherwise)?;
+    let page = CodePage {
+        shell: OpenShell::new("Second factor", &stranger.csrf),
+        email: session.email.to_string(),
+        next: next_of(&call),
+        problem: Some(told.text),
+    };
+    let response = reply::page_with(told.status, &page)?;
+    Ok(reply::worth_again_after(response, told.retry_after_ms))
 }
 
 async fn sign_out(stranger: Stranger, call: Call) -> Result<Response, Refused> {
@@ -270,26 +268,38 @@ async fn end_as(call: &Call, context: &Context, session: &Session) {
     }
 }
 
-/// What a person is told of a refused attempt, with the status.
+/// What a person is told of a refused attempt.
+struct Told {
+    status: StatusCode,
+    text: String,
+    /// After which time another attempt is worth it, if it is not at once.
+    retry_after_ms: Option<i64>,
+}
+
+/// What a person is told of a refused attempt; `wrong` is the sentence for what they got wrong.
 ///
 /// # Errors
 /// What no page of the sign-in can answer.
-pub(super) fn words_of(refused: SignInRefused, wrong: &str) -> Result<(StatusCode, String), Refused> {
+fn words_of(refused: SignInRefused, wrong: &str) -> Result<Told, Refused> {
     match refused {
-        SignInRefused::Wrong => Ok((StatusCode::UNPROCESSABLE_ENTITY, wrong.to_owned())),
-        SignInRefused::Engine(EngineError::TooMany { retry_after_ms }) => {
-            let wait = wait_words(retry_after_ms);
-            Ok((
-                StatusCode::TOO_MANY_REQUESTS,
-                format!(
-                    "Too many wrong attempts came from your network. Try again in {wait}; others are not held up by it."
-                ),
-            ))
-        }
-        SignInRefused::Engine(EngineError::Busy) => Ok((
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Too many people are signing in at this moment. Try again in a few seconds.".to_owned(),
-        )),
+        SignInRefused::Wrong => Ok(Told {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            text: wrong.to_owned(),
+            retry_after_ms: None,
+        }),
+        SignInRefused::Engine(EngineError::TooMany { retry_after_ms }) => Ok(Told {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            text: format!(
+                "Too many wrong attempts came from your network. Try again in {}; others are not held up by it.",
+                wait_words(retry_after_ms)
+            ),
+            retry_after_ms: Some(retry_after_ms),
+        }),
+        SignInRefused::Engine(EngineError::Busy) => Ok(Told {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            text: "Too many people are signing in at this moment. Try again in a few seconds.".to_owned(),
+            retry_after_ms: None,
+        }),
         SignInRefused::Over => Err(Refused::SignIn),
         SignInRefused::Engine(error) => Err(error.into()),
     }

@@ -39,7 +39,7 @@ impl TestConsole {
     }
 
     /// Turns the second factor of a browser's person on; the seed and the page with the recovery codes.
-    async fn turn_on(&self, browser: &mut Browser) -> (String, String) {
+    pub(crate) async fn turn_on(&self, browser: &mut Browser) -> (String, String) {
         browser.page(FACTOR).await;
         let offered = browser
             .post(FACTOR, &[("step", "begin"), ("passphrase", PASSPHRASE)])

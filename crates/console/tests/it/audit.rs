@@ -7,6 +7,7 @@ use keyward_core::role::Role;
 use keyward_core::state::DeleteReason;
 use keyward_core::time::{DAY_MS, MINUTE_MS};
 use keyward_engine::context::Context;
+use keyward_engine::create_organization::{OrganizationDraft, OwnerClaim};
 use keyward_testkit::engine::{Kind, context};
 use keyward_testkit::on_both_databases;
 
@@ -281,6 +282,41 @@ async fn an_entry_that_cannot_be_read_is_told_and_hides_no_other(kind: Kind) {
     );
 }
 
+async fn nobody_is_named_who_never_had_to_do_with_the_organization(kind: Kind) {
+    let console = TestConsole::new(kind).await;
+    let mut owner = console.owner().await;
+    let engine = &console.test.engine;
+    let stranger = "stranger@elsewhere.example";
+    let draft = OrganizationDraft {
+        name: "Elsewhere".to_owned(),
+        owner_email: stranger.to_owned(),
+        id: None,
+        owner: OwnerClaim::AddressOnly,
+    };
+    let elsewhere = engine.create_organization(context(), draft).await.unwrap().id;
+    let person_of = async |organization, email| {
+        let found = engine.memberships_of(Some(organization), email).await.unwrap();
+        found.first().unwrap().person_id.clone()
+    };
+    let id = person_of(&elsewhere, stranger).await;
+    for path in ["audit?actor=person%2F", "settings/secret-keys?creator=person%2F"] {
+        let page = owner.page(&format!("{}{id}", console.path(path))).await;
+        assert!(!page.contains(stranger), "{page}");
+        assert!(!page.contains("former member"), "{page}");
+    }
+    // Somebody who was here is a former member, and no more than that.
+    drop(console.member("leaver@example.com", Role::Member).await);
+    let leaver = person_of(&console.organization, "leaver@example.com").await;
+    engine
+        .remove_member(context(), console.organization.clone(), leaver.clone(), None)
+        .await
+        .unwrap();
+    let page = owner
+        .page(&format!("{}{leaver}", console.path("audit?actor=person%2F")))
+        .await;
+    assert!(page.contains("A former member"), "{page}");
+}
+
 async fn what_costs_much_has_a_limit_for_each_person_that_fades(kind: Kind) {
     let console = TestConsole::new(kind).await;
     let mut admin = console.member("admin@example.com", Role::Admin).await;
@@ -320,5 +356,6 @@ on_both_databases!(
     an_export_is_what_the_offline_check_accepts_and_an_entry_itself,
     an_owner_erases_after_a_second_look_and_the_trail_tells_that_and_stays_whole,
     an_entry_that_cannot_be_read_is_told_and_hides_no_other,
+    nobody_is_named_who_never_had_to_do_with_the_organization,
     what_costs_much_has_a_limit_for_each_person_that_fades,
 );

@@ -64,6 +64,10 @@ async fn a_new_organization_is_taught(kind: Kind) {
         assert!(page.contains(taught), "{taught}\n{page}");
     }
     assert!(page.contains("created the organization"), "{page}");
+    // The trail has it that the Owner came in; it changed nothing.
+    assert!(!page.contains("signed in"), "{page}");
+    let trail = owner.page(&console.path("audit")).await;
+    assert!(trail.contains("Signed in"), "{trail}");
 }
 
 async fn what_needs_somebody_comes_first_and_leads_there(kind: Kind) {

@@ -57,6 +57,73 @@ async fn what_is_wrong_is_not_told_apart(kind: Kind) {
     assert_eq!(texts[0], texts[1]);
 }
 
+async fn whoever_was_wrong_too_often_is_told_when_to_come_back(kind: Kind) {
+    let console = TestConsole::new(kind).await;
+    let mut owner = console.owner().await;
+    let mut browser = console.browser();
+    browser.page("/sign-in").await;
+    let fields = [("email", OWNER), ("passphrase", "not the passphrase at all")];
+    let mut answer = browser.post("/sign-in", &fields).await;
+    while answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+        assert!(!answer.headers.contains_key("retry-after"));
+        answer = browser.post("/sign-in", &fields).await;
+    }
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{}", answer.text);
+    assert_eq!(answer.headers["retry-after"], "30");
+    assert!(answer.text.contains("Too many wrong attempts"), "{}", answer.text);
+
+    // The same where a passphrase is asked for once more.
+    owner.address = [198, 51, 100, 8];
+    for (path, fields) in [
+        (
+            "/account",
+            &[
+                ("current", "not the passphrase at all"),
+                ("passphrase", "eleven quiet otters paint fences"),
+            ][..],
+        ),
+        (
+            "/account/second-factor",
+            &[("step", "begin"), ("passphrase", "not the passphrase at all")],
+        ),
+    ] {
+        owner.page(path).await;
+        let mut answer = owner.post(path, fields).await;
+        while answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+            answer = owner.post(path, fields).await;
+        }
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        let seconds: i64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=30).contains(&seconds), "{path}: {seconds}");
+    }
+}
+
+async fn a_code_that_is_wrong_too_often_says_when_to_come_back(kind: Kind) {
+    let console = TestConsole::new(kind).await;
+    let mut owner = console.owner().await;
+    console.turn_on(&mut owner).await;
+    let mut browser = console.browser();
+    let wrong = [("code", "000000")];
+    // Some wrong codes end a sign-in; whoever knows the passphrase begins another, and comes no further by it.
+    let answer = loop {
+        browser.page("/sign-in").await;
+        let fields = [("email", OWNER), ("passphrase", PASSPHRASE)];
+        let begun = browser.post("/sign-in", &fields).await;
+        assert!(begun.location().starts_with("/sign-in/code"));
+        browser.page("/sign-in/code").await;
+        let mut answer = browser.post("/sign-in/code", &wrong).await;
+        while answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+            answer = browser.post("/sign-in/code", &wrong).await;
+        }
+        if answer.status != StatusCode::SEE_OTHER {
+            break answer;
+        }
+    };
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{}", answer.text);
+    let seconds: i64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!(seconds > 0, "{seconds}");
+}
+
 async fn a_form_needs_the_proof_of_its_own_session(kind: Kind) {
     let console = TestConsole::new(kind).await;
     let mut owner = console.owner().await;
@@ -102,6 +169,8 @@ async fn a_sign_in_begins_a_new_session_and_ends_the_one_that_was_there(kind: Ki
 on_both_databases!(
     who_signs_in_comes_to_where_they_wanted_and_nowhere_else,
     what_is_wrong_is_not_told_apart,
+    whoever_was_wrong_too_often_is_told_when_to_come_back,
+    a_code_that_is_wrong_too_often_says_when_to_come_back,
     a_form_needs_the_proof_of_its_own_session,
     a_sign_in_begins_a_new_session_and_ends_the_one_that_was_there,
 );

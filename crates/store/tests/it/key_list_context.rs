@@ -1,5 +1,6 @@
 //! What a list of keys is shown with: counts, creators, rotations, names. Of one organization, beside another that has the same.
 
+use keyward_core::audit::{Detail, Event};
 use keyward_core::condition::Conditions;
 use keyward_core::environment::Environment;
 use keyward_core::ids::{OrganizationId, PersonId};
@@ -174,10 +175,34 @@ async fn people_are_named_as_an_organization_sees_them(kind: Kind) {
         tx.insert_member(home, person, Role::Admin, START).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let mut named = store
-        .name_people(&organization, &[bob.clone(), nobody, ada.clone()])
+    let people = [bob.clone(), nobody, ada.clone()];
+    let ids = async |organization: &OrganizationId| {
+        let named = store.name_people(organization, &people).await.unwrap();
+        let mut ids: Vec<String> = named.iter().map(|one| one.person_id.to_string()).collect();
+        ids.sort();
+        ids
+    };
+    // Whoever only knows an id learns nothing: Bob was never here.
+    assert_eq!(ids(&organization).await, ["ada"]);
+    assert_eq!(ids(&other).await, ["bob"]);
+    // An entry about somebody, or by them, in the organization's own trail says that they were.
+    let entry = |actor: Actor, target: &str| Event {
+        actor: actor.to_string(),
+        action: "member.remove",
+        target: target.to_owned(),
+        request_id: "req-1".to_owned(),
+        detail: Detail::default(),
+    };
+    let mut tx = store.begin().await.unwrap();
+    let about_bob = entry(Actor::System, "person/bob");
+    tx.append_audit(organization.as_str(), &about_bob, START)
         .await
         .unwrap();
+    let by_ada = entry(Actor::Person(ada.clone()), "organization");
+    tx.append_audit(other.as_str(), &by_ada, START).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ids(&other).await, ["ada", "bob"]);
+    let mut named = store.name_people(&organization, &people).await.unwrap();
     named.sort_by(|one, two| one.email.cmp(&two.email));
     let expected = |person_id: PersonId, email: &str, is_member: bool| NamedPerson {
         person_id,
