@@ -281,7 +281,11 @@ impl Engine {
             _ if seals == Seals::Broken && write.broken_seals == BrokenSeals::Refuse => {
                 return Err(EngineError::SealBroken);
             }
-            Plan::Reached => return Ok(self.apply(stored, false)),
+            Plan::Reached => {
+                tx.rollback().await?;
+                self.inner.store.wait_for_standby().await?;
+                return Ok(self.apply(stored, false));
+            }
             Plan::Change(change) => *change,
         };
         // Dropped at the end, so that a repetition of the request is told that this one runs.
@@ -422,6 +426,8 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         let stored = tx.lock_key(write.organization, write.id).await?;
         tx.rollback().await?;
+        // What can be seen after a crash of the server may not be on its standby yet.
+        self.inner.store.wait_for_standby().await?;
         Ok(stored)
     }
 

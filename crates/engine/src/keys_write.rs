@@ -161,7 +161,9 @@ impl Engine {
         if has_changes {
             Ok(tx.commit().await?)
         } else {
-            Ok(tx.rollback().await?)
+            tx.rollback().await?;
+            // What it found reached may have been reached a moment ago.
+            Ok(self.inner.store.wait_for_standby().await?)
         }
     }
 
