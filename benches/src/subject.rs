@@ -72,6 +72,7 @@ impl Subject {
                 cache_bytes,
                 counting,
                 node_name: "bench".to_owned(),
+                rate_limits: keyward_engine::RateLimits::Node,
             };
             (Engine::start(options).await.expect("the engine starts"), store)
         });

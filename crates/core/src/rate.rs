@@ -53,6 +53,16 @@ impl RateBucket {
         }
     }
 
+    /// A bucket that was kept elsewhere, from what [`RateBucket::parts`] gave.
+    pub const fn from_parts(limit: RateLimit, debt: u64, at: Timestamp) -> Self {
+        Self { limit, debt, at }
+    }
+
+    /// What has to be kept of it: under which limit, the units that were spent, and when that was.
+    pub const fn parts(&self) -> (RateLimit, u64, Timestamp) {
+        (self.limit, self.debt, self.at)
+    }
+
     /// Takes one request out, if the bucket holds one under `limit`, which may have been edited since.
     pub fn spend(&mut self, limit: RateLimit, now: Timestamp) -> Spending {
         self.refill(now);

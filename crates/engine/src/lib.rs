@@ -77,6 +77,7 @@ pub mod rotate_keyring;
 mod sealing;
 pub mod second_factor;
 pub mod sessions;
+mod shared_rates;
 pub mod show_invitation;
 pub mod show_keys;
 pub mod show_organizations;
@@ -131,6 +132,7 @@ use crate::refused_sign_ins::RefusedSignIns;
 use crate::right::Right;
 use crate::sealing::SharedKeyring;
 use crate::sessions::TouchedSessions;
+use crate::shared_rates::SharedRates;
 use crate::sign_in_throttle::SignInThrottle;
 use crate::sign_ins::SignIns;
 use crate::usage::Writing;
@@ -158,6 +160,18 @@ pub struct EngineOptions {
     pub counting: Counting,
     /// What this process is called among the nodes that serve a database together.
     pub node_name: String,
+    /// Over what rate limits hold.
+    pub rate_limits: RateLimits,
+}
+
+/// Over what the rate limits of keys hold.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum RateLimits {
+    /// Each node has its own bucket of every key.
+    #[default]
+    Node,
+    /// All nodes spend from one bucket of a key. A process alone does so anyway.
+    Cluster,
 }
 
 /// The engine. Cheap to clone.
@@ -188,6 +202,8 @@ struct Inner {
     notes: Notes,
     writing: Writing,
     rates: Rates,
+    /// Where limits hold over all nodes.
+    shared_rates: Option<SharedRates>,
     /// Turns of the resource API's writes.
     resource_writes: tokio::sync::Semaphore,
     running_attempts: RunningAttempts,
@@ -265,6 +281,7 @@ impl Engine {
             cache_bytes,
             counting,
             node_name,
+            rate_limits,
         } = options;
         bind_keyring(&store, &keyring, clock.now()).await?;
         let prefix = store.claim_setting(KEY_PREFIX, Prefix::dtvi().as_str()).await?;
@@ -283,6 +300,8 @@ impl Engine {
             tasks.spawn(keeper.keep(stop.clone()));
             node
         });
+        let is_shared = rate_limits == RateLimits::Cluster && node.is_some();
+        let shared_rates = is_shared.then(SharedRates::new);
         let inner = Inner {
             store,
             keyring: RwLock::new(Arc::new(keyring)),
@@ -300,6 +319,7 @@ impl Engine {
             notes: Notes::new(counting),
             writing: Writing::default(),
             rates: Rates::new(),
+            shared_rates,
             resource_writes: tokio::sync::Semaphore::new(datasets::RESOURCE_WRITES),
             running_attempts: RunningAttempts::default(),
             cleaned_at_ms: AtomicI64::new(0),

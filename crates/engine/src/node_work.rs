@@ -54,6 +54,9 @@ impl Engine {
         if let Err(error) = self.inner.store.forget_changes(self.now().as_unix_ms()).await {
             tracing::warn!(%error, "old changes were not let go of; it is tried again");
         }
+        if let Err(error) = self.inner.store.forget_rate_buckets(self.now()).await {
+            tracing::warn!(%error, "full buckets of rate limits were not forgotten; it is tried again");
+        }
         if let Err(error) = self.inherit_usage().await {
             tracing::warn!(%error, "what nodes that are gone had counted was not added up; it is tried again");
         }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use keyward_core::address::CallerAddress;
+use keyward_core::condition::RateLimit;
 use keyward_core::credentials::Credentials;
 use keyward_core::decision::{OrganizationClaim, OrganizationState, Purpose, Question, decide, decide_rate};
 use keyward_core::ids::{KeyId, OrganizationId};
@@ -15,7 +16,7 @@ use keyward_core::key_digest::KeyDigest;
 use keyward_core::key_text::TOKEN_PREFIX;
 use keyward_core::level::PermissionLevel;
 use keyward_core::operation::Operation;
-use keyward_core::rate::RateStatus;
+use keyward_core::rate::{RateStatus, Spending};
 use keyward_core::record::KeyRecord;
 use keyward_core::refusal::Refusal;
 use keyward_core::scope::ScopeSet;
@@ -31,6 +32,7 @@ use crate::loads::{Loaded, PATIENCE, Turn, outcome_of};
 use crate::node_time::Moment;
 use crate::permit::{Identity, OwnedResource, Permit};
 use crate::sealing;
+use crate::shared_rates::SharedRates;
 use crate::usage_notes::{Note, Subject, small_number};
 
 /// How often a load that was overtaken by a write is repeated.
@@ -276,7 +278,15 @@ impl Engine {
             // At the moment of the decision, and not when the request came in: the lease may have ended between.
             // Only an answer that is given counts as a use.
             let is_given = self.inner.right.is_held_at(judged.moment.since_boot);
-            is_given.then(|| self.answer(key, judged, asked, accept))
+            if !is_given {
+                return None;
+            }
+            let spent = match self.shared_limit(&key.record, &judged, asked) {
+                // `None` where nothing is at hand: the database has to be asked.
+                Some((rates, limit)) => Some(rates.spend(id, limit, judged.moment.now)?),
+                None => None,
+            };
+            Some(self.answer((key, judged), spent, asked, accept))
         });
         match look {
             Look::Here(outcome) => outcome,
@@ -307,8 +317,8 @@ impl Engine {
     /// Makes the answer of a decision: spends the rate limit, and notes how the request ended.
     fn answer<T>(
         &self,
-        key: &Arc<CachedKey>,
-        judged: Judged<'_>,
+        (key, judged): (&Arc<CachedKey>, Judged<'_>),
+        spent: Option<Spending>,
         asked: Asked<'_>,
         accept: &impl Accept<T>,
     ) -> Result<T, Refusal> {
@@ -318,7 +328,10 @@ impl Engine {
             moment: Moment { now, .. },
         } = judged;
         // Last, so that a request that is refused for anything else spends nothing.
-        let ended = decided.and_then(|()| self.spend(&key.record, now, asked.counting));
+        let ended = decided.and_then(|()| match spent {
+            Some(spending) => decide_rate(spending).map(Some),
+            None => self.spend(&key.record, now, asked.counting),
+        });
         let number = secret.map_or(NO_SECRET, |secret| secret.number);
         let outcome = match &ended {
             Ok(_) => Outcome::Accepted,
@@ -393,9 +406,34 @@ impl Engine {
             Loaded::Failed => return Err(Refusal::StoreUnavailable),
         };
         match self.judge_live((&key, organization), asked) {
-            Some(judged) => self.answer(&key, judged, asked, accept),
+            Some(judged) => {
+                let spent = match self.shared_limit(&key.record, &judged, asked) {
+                    Some((rates, limit)) => {
+                        let taking = rates.spend_or_take(&self.inner.store, (id, limit), judged.moment.now);
+                        match tokio::time::timeout(PATIENCE, taking).await {
+                            Ok(Ok(spending)) => Some(spending),
+                            Ok(Err(_)) | Err(_) => return Err(Refusal::StoreUnavailable),
+                        }
+                    }
+                    None => None,
+                };
+                self.answer((&key, judged), spent, asked, accept)
+            }
             None => Err(self.refuse_ended(id, asked).await),
         }
+    }
+
+    /// The limit that a request which nothing else refuses spends from together with other nodes, if there is one.
+    fn shared_limit(
+        &self,
+        record: &KeyRecord,
+        judged: &Judged<'_>,
+        asked: Asked<'_>,
+    ) -> Option<(&SharedRates, RateLimit)> {
+        let rates = self.inner.shared_rates.as_ref()?;
+        let limit = record.conditions.rate_limit?;
+        let is_spent = judged.decided.is_ok() && asked.counting == Counting::AsUse;
+        is_spent.then_some((rates, limit))
     }
 
     /// Compares with the ended secrets: their holder is told so. There is no way from here to an allow.

@@ -18,6 +18,7 @@ use clap::{ArgMatches, Args, Command, ValueEnum};
 use ipnet::IpNet;
 use keyward_core::contact::WebhookUrl;
 use keyward_core::time::{DurationRefused, parse_duration_ms};
+use keyward_engine::RateLimits;
 use keyward_store::Database;
 
 use crate::byte_size::ByteSize;
@@ -59,6 +60,24 @@ pub(crate) struct Place {
     /// What this process is called among the nodes that serve a PostgreSQL database together [default: the machine's name]
     #[arg(long, global = true, env = "KEYWARD_NODE_NAME", value_name = "NAME")]
     pub(crate) node_name: Option<String>,
+}
+
+/// Over what rate limits hold.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RateLimitsChoice {
+    /// Each node has buckets of its own: `n` nodes together accept up to `n` times as much.
+    Node,
+    /// All nodes spend from one bucket of a key.
+    Cluster,
+}
+
+impl From<RateLimitsChoice> for RateLimits {
+    fn from(choice: RateLimitsChoice) -> Self {
+        match choice {
+            RateLimitsChoice::Node => Self::Node,
+            RateLimitsChoice::Cluster => Self::Cluster,
+        }
+    }
 }
 
 /// Which server is managed, and as whom.
@@ -162,6 +181,17 @@ pub(crate) struct ServeSettings {
         default_value = "256MiB"
     )]
     pub(crate) cache_bytes: ByteSize,
+
+    /// Over what the rate limits of keys hold: each node for itself, or all nodes of a PostgreSQL database together; to be the same at
+    /// all of them
+    #[arg(
+        long,
+        env = "KEYWARD_RATE_LIMITS",
+        value_name = "WHERE",
+        value_enum,
+        default_value_t = RateLimitsChoice::Node
+    )]
+    pub(crate) rate_limits: RateLimitsChoice,
 
     /// How often a checkpoint of each audit trail that grew is signed: `15m`, `1h`
     #[arg(
@@ -378,7 +408,7 @@ fn parse_network(text: &str) -> Result<IpNet, &'static str> {
 }
 
 /// The names under which settings may stand in the file: every one but those that say where the file is.
-const IN_FILE: [&str; 15] = [
+const IN_FILE: [&str; 16] = [
     "audit_checkpoint_every",
     "audit_checkpoint_file",
     "audit_checkpoint_url",
@@ -392,6 +422,7 @@ const IN_FILE: [&str; 15] = [
     "smtp_from",
     "delivery_allow_networks",
     "cache_bytes",
+    "rate_limits",
     "log",
     "log_format",
 ];

@@ -18,7 +18,7 @@ use keyward_core::record::Actor;
 use keyward_engine::checkpoint_audit::CheckpointSink;
 use keyward_engine::context::Context;
 use keyward_engine::usage_notes::Counting;
-use keyward_engine::{Engine, EngineOptions, StartError};
+use keyward_engine::{Engine, EngineOptions, RateLimits, StartError};
 use keyward_http::health::{self, Detail};
 use keyward_http::management::{self, Door, Management, SharedManagement};
 use keyward_http::request::new_request_id;
@@ -68,7 +68,10 @@ pub(crate) async fn run(place: &Place, settings: &ServeSettings) -> Result<()> {
 }
 
 /// The engine of an installation, for a server or for a command that works without one. The lock must be held.
-pub(crate) async fn open_engine(place: &Place, cache_bytes: usize) -> Result<(Engine, KeyringFile)> {
+pub(crate) async fn open_engine(
+    place: &Place,
+    (cache_bytes, rate_limits): (usize, RateLimits),
+) -> Result<(Engine, KeyringFile)> {
     let file = KeyringFile::of(place);
     let keyring = file.load_or_make(place)?;
     let store = open_store(place).await?;
@@ -83,6 +86,7 @@ pub(crate) async fn open_engine(place: &Place, cache_bytes: usize) -> Result<(En
         cache_bytes,
         counting: Counting::On,
         node_name: place.node_name.clone().unwrap_or_else(process::machine_name),
+        rate_limits,
     };
     let engine = Engine::start(options)
         .await
@@ -152,7 +156,7 @@ pub(crate) async fn open_engine_alone(place: &Place) -> Result<(Lock, Engine, Ke
     let lock = folder.lock()?;
     // A command makes no keyring, as a first start does.
     KeyringFile::of(place).load()?;
-    let (engine, file) = open_engine(place, SMALL_CACHE).await?;
+    let (engine, file) = open_engine(place, (SMALL_CACHE, RateLimits::Node)).await?;
     Ok((lock, engine, file))
 }
 
@@ -201,7 +205,8 @@ impl Server {
             .context("could not set up the metrics")?
             .install_recorder()
             .context("could not start the metrics")?;
-        let (engine, keyring_file) = open_engine(place, settings.cache_bytes.bytes()).await?;
+        let (engine, keyring_file) =
+            open_engine(place, (settings.cache_bytes.bytes(), settings.rate_limits.into())).await?;
         tend(&engine);
         keep_checkpoints(&engine, settings)?;
         let started = Self::listen(

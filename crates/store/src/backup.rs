@@ -409,6 +409,7 @@ const LEFT_OUT: &[&str] = &[
     "node",
     "passphrase",
     "person_session",
+    "rate_bucket",
     "recovery_code",
     "second_factor",
     "sign_in_link",

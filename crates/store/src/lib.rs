@@ -33,6 +33,7 @@ mod postgres_address;
 mod postgres_primary;
 pub mod postgres_promises;
 pub mod purge;
+pub mod rate_buckets;
 pub mod schema;
 pub mod second_factors;
 pub mod sessions;

@@ -33,7 +33,7 @@ use keyward_engine::sign_ins::Arrival;
 use keyward_engine::usage_notes::Counting;
 use keyward_engine::verify::VerifyQuestion;
 use keyward_engine::verify_token::VerifiedToken;
-use keyward_engine::{Engine, EngineError, EngineOptions, StartError};
+use keyward_engine::{Engine, EngineError, EngineOptions, RateLimits, StartError};
 use keyward_store::{Database, Store};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
@@ -401,6 +401,19 @@ pub async fn start(
     clock: &Arc<FixedClock>,
     cache_bytes: usize,
 ) -> Result<Engine, StartError> {
+    start_with(database, keyring_text, clock, (cache_bytes, RateLimits::Node)).await
+}
+
+/// Starts an engine on a database, and says over what rate limits hold.
+///
+/// # Errors
+/// Why it did not start.
+pub async fn start_with(
+    database: &Database,
+    keyring_text: &str,
+    clock: &Arc<FixedClock>,
+    (cache_bytes, rate_limits): (usize, RateLimits),
+) -> Result<Engine, StartError> {
     let store = Store::open(database).await?;
     store.migrate().await?;
     let keyring = Keyring::from_text(keyring_text).expect("the test's keyring is one");
@@ -412,6 +425,7 @@ pub async fn start(
         cache_bytes,
         counting: Counting::On,
         node_name: "test".to_owned(),
+        rate_limits,
     })
     .await
 }

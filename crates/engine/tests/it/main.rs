@@ -40,6 +40,7 @@ mod rotate_keyring;
 mod schedules;
 mod second_factor;
 mod sessions;
+mod shared_rates;
 mod show_usage;
 mod sign_in;
 mod sign_in_links;
