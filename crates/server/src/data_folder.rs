@@ -270,7 +270,9 @@ mod tests {
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         drop(lock);
         // A process that another test starts holds every open file for a moment.
-        drop(wait_for("the lock did not go with its holder", || folder.lock().ok()));
+        drop(wait_for("the lock did not go with its holder", || {
+            folder.lock().ok()
+        }));
     }
 
     #[test]

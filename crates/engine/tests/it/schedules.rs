@@ -22,8 +22,10 @@ const LEASE: u64 = 12;
 const MARGIN: u64 = 1;
 const NODES: usize = 2;
 const SCHEDULES: usize = 1_000;
+/// Of the schedules in which flaws are looked for, so that what is found once is found always.
+const SEED: u64 = 7;
 /// A flaw that is not found in so many is not looked for well enough.
-const SCHEDULES_FOR_FLAWS: usize = 10_000;
+const SCHEDULES_FOR_FLAWS: usize = 40_000;
 
 /// Ways of getting the rules wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,8 @@ struct World {
     /// The locks of the rows, held from a renewal's first statement to its commit.
     locks: [Mutex<()>; NODES],
     nodes: [Node; NODES],
+    /// A node is between the emptying of its memory and the commit of its renewal, or was.
+    has_emptied: AtomicBool,
     has_returned: AtomicBool,
     is_over: AtomicBool,
 }
@@ -108,6 +112,7 @@ impl World {
                 cache: VerificationCache::new(8),
                 until: AtomicU64::new(0),
             }),
+            has_emptied: AtomicBool::new(false),
             has_returned: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }
@@ -168,6 +173,7 @@ impl World {
         }
         if !*knows_anything && self.is(Flaw::EmptiedBeforeTheReading) {
             node.cache.clear();
+            self.has_emptied.store(true, Ordering::SeqCst);
             self.pause();
         }
         let (last_change, changes) = {
@@ -202,6 +208,7 @@ impl World {
                 _ => node.cache.hear_of(&[(id(), 2)]),
             }
         }
+        self.has_emptied.store(true, Ordering::SeqCst);
         self.pause();
         self.committed.lock().unwrap().rows[number] = Some(row(Some(last_change)));
         drop(lock);
@@ -222,6 +229,14 @@ impl World {
             let other = &self.nodes[1];
             for _ in 0..200 {
                 if other.until.load(Ordering::SeqCst) > 0 && !other.cache.is_empty() {
+                    break;
+                }
+                thread::yield_now();
+            }
+        } else {
+            // Or it is joining, and emptied its memory a moment ago.
+            for _ in 0..200 {
+                if self.has_emptied.load(Ordering::SeqCst) {
                     break;
                 }
                 thread::yield_now();
@@ -385,7 +400,7 @@ fn every_rule_that_is_left_out_is_missed() {
     let mut missed = Vec::new();
     for flaw in Flaw::ALL {
         let found = catch_unwind(AssertUnwindSafe(|| {
-            shuttle::check_random(move || run(flaw), SCHEDULES_FOR_FLAWS);
+            shuttle::check_random_with_seed(move || run(flaw), SEED, SCHEDULES_FOR_FLAWS);
         }));
         if found.is_ok() {
             missed.push(flaw);
