@@ -141,9 +141,9 @@ impl Engine {
                 let Some(seen) = self.inner.look.look(store).await else {
                     return;
                 };
-                for id in wait.take_in(&node.id, &seen) {
+                if !wait.take_in(&node.id, &seen).is_empty() {
                     // Refused or failed, it is looked at again.
-                    let _ = store.lapse_node(&id).await;
+                    let _ = store.lapse_overdue_nodes().await;
                 }
             };
             let _ = tokio::time::timeout(remaining, look).await;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_store::node_lease::{ChangeRow, Changed, NewNode, NodeConnection, Renewal};
+use keyward_store::node_lease::{Changed, NewNode, NodeConnection, Renewal};
 use keyward_store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -202,8 +202,19 @@ impl NodeKeeper {
             && is_told
             && let Some(changes) = renewal.changes().await?
         {
-            self.apply(&changes);
-            return Ok(());
+            let changed = changes
+                .iter()
+                .map(|change| Ok((change.subject()?, change.version)));
+            match changed.collect::<Result<Vec<_>, StoreError>>() {
+                Ok(changed) => {
+                    self.apply(changed);
+                    return Ok(());
+                }
+                // Whatever it means, nothing that is in memory can be trusted to be newer.
+                Err(error) => {
+                    tracing::error!(%error, "ALARM: the feed of changes can't be read; memory is emptied");
+                }
+            }
         }
         self.right.lose();
         self.memory_of = None;
@@ -218,18 +229,12 @@ impl NodeKeeper {
         self.cache.clear();
     }
 
-    fn apply(&self, changes: &[ChangeRow]) {
-        let mut keys = Vec::with_capacity(changes.len());
-        for change in changes {
-            match change.subject() {
-                Ok(Changed::Key(id)) => keys.push((id, change.version)),
-                Ok(Changed::Organization(id)) => self.cache.hear_of_organization(&id, change.version),
-                Err(error) => {
-                    // Whatever it means, nothing that is in memory can be trusted to be newer.
-                    tracing::error!(%error, "ALARM: the feed of changes can't be read; memory is emptied");
-                    self.right.lose();
-                    self.empty_memory();
-                }
+    fn apply(&self, changed: Vec<(Changed, i64)>) {
+        let mut keys = Vec::with_capacity(changed.len());
+        for (subject, version) in changed {
+            match subject {
+                Changed::Key(id) => keys.push((id, version)),
+                Changed::Organization(id) => self.cache.hear_of_organization(&id, version),
             }
         }
         self.cache.hear_of(&keys);

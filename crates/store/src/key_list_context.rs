@@ -13,6 +13,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::backend::Store;
 use crate::error::StoreError;
+use crate::uses::rows_of_binds;
 
 const COUNT_UP_TO: &str =
     "SELECT COUNT(*) FROM (SELECT 1 AS one FROM secret_key WHERE organization_id = $1 LIMIT $2) AS counted";
@@ -64,11 +65,6 @@ pub struct NamedPerson {
     pub email: String,
     /// Whether they belong to the organization now.
     pub is_member: bool,
-}
-
-fn one_of(count: usize, first: usize) -> String {
-    let binds: Vec<String> = (first..first + count).map(|at| format!("${at}")).collect();
-    format!("({})", binds.join(", "))
 }
 
 impl Store {
@@ -153,7 +149,7 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!("{ROTATING}{}", one_of(keys.len(), 3));
+        let sql = format!("{ROTATING}{}", rows_of_binds(1, keys.len(), 3));
         let ids = on_read!(self, on => {
             let query = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql))
                 .bind(organization.as_str()).bind(now.as_unix_ms());
@@ -178,7 +174,7 @@ impl Store {
         if people.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!("{PEOPLE}{}", one_of(people.len(), 2));
+        let sql = format!("{PEOPLE}{}", rows_of_binds(1, people.len(), 2));
         let rows = on_read!(self, on => {
             let query = sqlx::query_as::<_, (String, String, bool)>(AssertSqlSafe(sql)).bind(organization.as_str());
             people.iter().fold(query, |query, person| query.bind(person.as_str())).fetch_all(on).await

@@ -35,12 +35,12 @@ const JOIN: &str = concat!(
 const LOCK: &str = "SELECT applied, lapsed_at IS NOT NULL FROM node WHERE id = $1 FOR UPDATE";
 /// The timeline is the first part of the name of the log's file; it is another after a standby was promoted.
 const READ: &str = concat!(
-    "SELECT value, epoch, forgotten, ",
+    "SELECT value AS last_change, epoch, forgotten, ",
     db_now!(),
-    ", (SELECT CAST(system_identifier AS TEXT) FROM pg_control_system()) || '/' || \
-     SUBSTR(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
+    " AS database_ms, (SELECT CAST(system_identifier AS TEXT) FROM pg_control_system()) || '/' || \
+     SUBSTR(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS server, \
      NOT EXISTS (SELECT 1 FROM node o, node n WHERE n.id = $1 AND o.lapsed_at IS NULL \
-     AND (o.started_at, o.id) < (n.started_at, n.id)) FROM change_counter WHERE id = 1"
+     AND (o.started_at, o.id) < (n.started_at, n.id)) AS is_first FROM change_counter WHERE id = 1"
 );
 const CHANGES: &str = "SELECT organization_id, key_id, version FROM change_feed \
     WHERE number > $1 AND number <= $2 ORDER BY number LIMIT $3";
@@ -189,23 +189,15 @@ impl NodeConnection {
             transaction.rollback().await?;
             return Ok(None);
         };
-        let seen: (i64, i64, i64, i64, String, bool) = sqlx::query_as(READ)
+        let seen: Seen = sqlx::query_as(READ)
             .bind(&self.id)
             .fetch_one(&mut *transaction)
             .await?;
-        let (last_change, epoch, forgotten, database_ms, server, is_first) = seen;
         Ok(Some(Renewal {
             transaction,
             id: &self.id,
             applied,
-            seen: Seen {
-                last_change,
-                epoch,
-                forgotten,
-                database_ms,
-                server,
-                is_first,
-            },
+            seen,
         }))
     }
 

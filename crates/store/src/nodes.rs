@@ -30,13 +30,6 @@ const STANDINGS: &str = concat!(
     " AS is_over FROM change_counter c LEFT JOIN node n ON TRUE WHERE c.id = 1"
 );
 /// Of a row that its node renews just now nothing is known, and nothing is waited for.
-const LAPSE: &str = concat!(
-    "UPDATE node SET lapsed_at = ",
-    db_now!(),
-    " WHERE lapsed_at IS NULL AND id IN (SELECT id FROM node WHERE id = $1 AND lapsed_at IS NULL AND lease_until + $2 < ",
-    db_now!(),
-    " FOR UPDATE SKIP LOCKED)"
-);
 const LAPSE_OVERDUE: &str = concat!(
     "UPDATE node SET lapsed_at = ",
     db_now!(),
@@ -47,9 +40,9 @@ const LAPSE_OVERDUE: &str = concat!(
 const REMOVE: &str = "DELETE FROM node WHERE id = $1";
 const REMOVE_OLD: &str = concat!("DELETE FROM node WHERE lapsed_at + $1 < ", db_now!());
 const LIST: &str = concat!(
-    "SELECT n.id, n.name, n.version, n.started_at, n.applied, n.lease_until - ",
+    "SELECT n.id, n.name, n.version, n.started_at AS started_at_ms, n.applied, c.value AS last_change, n.lease_until - ",
     db_now!(),
-    ", n.lapsed_at, n.clock_offset_ms, c.value FROM node n, change_counter c WHERE c.id = 1 ORDER BY n.started_at, n.id"
+    " AS lease_ms, n.lapsed_at AS lapsed_at_ms, n.clock_offset_ms FROM node n, change_counter c WHERE c.id = 1 ORDER BY n.started_at, n.id"
 );
 const COUNT_OTHERS: &str = "SELECT COUNT(*) FROM node WHERE lapsed_at IS NULL AND id <> $1";
 /// Slots of nodes whose counts are theirs yet.
@@ -83,7 +76,7 @@ pub struct Standings {
 }
 
 /// A node as people see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct NodeRow {
     /// Its id, of this start of the process.
     pub id: String,
@@ -151,25 +144,23 @@ impl Store {
         Ok(standings)
     }
 
-    /// Counts a node out, if its lease is over and it does not renew it just now; whether it was.
+    /// Counts out every node whose lease is over and that does not renew it just now.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn lapse_node(&self, id: &str) -> Result<bool, StoreError> {
-        let Some(pool) = self.nodes() else {
-            return Ok(false);
-        };
-        let done = sqlx::query(LAPSE).bind(id).bind(GRACE_MS).execute(&pool).await?;
-        Ok(done.rows_affected() == 1)
+    pub async fn lapse_overdue_nodes(&self) -> Result<(), StoreError> {
+        let Some(pool) = self.nodes() else { return Ok(()) };
+        sqlx::query(LAPSE_OVERDUE).bind(GRACE_MS).execute(&pool).await?;
+        Ok(())
     }
 
-    /// Counts out every node whose lease is over, and removes the rows of those that were long ago.
+    /// As [`Store::lapse_overdue_nodes`], and removes the rows of those that were counted out long ago.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn tidy_nodes(&self) -> Result<(), StoreError> {
+        self.lapse_overdue_nodes().await?;
         let Some(pool) = self.nodes() else { return Ok(()) };
-        sqlx::query(LAPSE_OVERDUE).bind(GRACE_MS).execute(&pool).await?;
         sqlx::query(REMOVE_OLD).bind(KEPT_MS).execute(&pool).await?;
         Ok(())
     }
@@ -189,27 +180,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        type Row = (String, String, String, i64, i64, i64, Option<i64>, i64, i64);
         let Some(pool) = self.nodes() else {
             return Ok(Vec::new());
         };
-        let rows: Vec<Row> = sqlx::query_as(LIST).fetch_all(&pool).await?;
-        let nodes = rows.into_iter().map(|row| {
-            let (id, name, version, started_at_ms, applied, lease_ms, lapsed_at_ms, offset, last_change) =
-                row;
-            NodeRow {
-                id,
-                name,
-                version,
-                started_at_ms,
-                applied,
-                last_change,
-                lease_ms,
-                lapsed_at_ms,
-                clock_offset_ms: offset,
-            }
-        });
-        Ok(nodes.collect())
+        Ok(sqlx::query_as(LIST).fetch_all(&pool).await?)
     }
 
     /// How many nodes count, besides this one.
@@ -246,7 +220,7 @@ impl Store {
             .await?)
     }
 
-    /// Removes changes that every node knows and that are old; how many. `before_ms` is a moment by the clock that wrote them.
+    /// Removes changes that every node knows and that are old; how many. `now_ms` is by the clock that wrote them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
