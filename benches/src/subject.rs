@@ -26,6 +26,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use crate::bare::{BareMap, BareRecord};
 use crate::corpus::Corpus;
 
+/// Bytes for the keys of a small corpus, wherever they fall.
+const LEAST_ROOM: usize = 16 << 20;
 /// How every organization of the corpus stands.
 const ORGANIZATION: OrganizationStanding = OrganizationStanding {
     version: 1,
@@ -46,8 +48,8 @@ impl Subject {
     pub fn start(keyring: Keyring, keys: usize, counting: Counting) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let database = Database::Sqlite(folder.path().join("bench.db"));
-        // A quarter more: the cache divides its room evenly, and keys do not fall evenly.
-        let cache_bytes = (keys + keys / 4) * BYTES_PER_PLAIN_KEY;
+        // A quarter more: the cache divides its room evenly, and keys do not fall evenly, least of all few.
+        let cache_bytes = ((keys + keys / 4) * BYTES_PER_PLAIN_KEY).max(LEAST_ROOM);
         let mut subject = Self::on(&database, keyring, cache_bytes, counting);
         subject._folder = Some(folder);
         subject

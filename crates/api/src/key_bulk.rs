@@ -125,6 +125,10 @@ pub struct OutcomeView {
     pub done: Vec<String>,
     /// The keys that were left out.
     pub left_out: Vec<LeftOutView>,
+    /// Whether all of it is on a second server too. False: it is true while this primary lives, and not over a failover, since no
+    /// commit waits for a standby. Left out where nothing was done, and where the database is a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_failover: Option<bool>,
 }
 
 /// A key that was left out of a bulk operation.
@@ -179,6 +183,10 @@ pub struct StoppedView {
     pub paused: Vec<String>,
     /// Keys whose seals do not open: no request is accepted with them, and they can be deleted.
     pub broken: Vec<String>,
+    /// Whether all of it is on a second server too. False: it is true while this primary lives, and not over a failover, since no
+    /// commit waits for a standby. Left out where nothing was done, and where the database is a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_failover: Option<bool>,
 }
 
 /// What [`read_look_up`] reads, for the API's description.

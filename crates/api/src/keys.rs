@@ -489,6 +489,10 @@ pub struct KeyDetailView {
     pub key: KeyView,
     /// Its secrets, the newest first: at most two that live, and those of the past that are kept.
     pub secrets: Vec<SecretView>,
+    /// In the reply to a change: whether it is on a second server too. False: it is true while this primary lives, and not over a
+    /// failover, since no commit waits for a standby. Left out where the database is a file, and in a reply that is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_failover: Option<bool>,
 }
 
 /// One secret of a key; never its value.
@@ -554,6 +558,10 @@ pub struct CreatedKeyView {
     pub value: Option<String>,
     /// The address of the resource API, for the snippets beside the value.
     pub endpoint: String,
+    /// In the reply to a change: whether it is on a second server too. False: it is true while this primary lives, and not over a
+    /// failover, since no commit waits for a standby. Left out where the database is a file, and in a reply that is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_failover: Option<bool>,
 }
 
 impl std::fmt::Debug for CreatedKeyView {
@@ -581,6 +589,10 @@ pub struct KeyStateView {
     pub waited_out: u32,
     /// How long was waited for them, in milliseconds.
     pub waited_ms: u64,
+    /// Whether the change is on a second server too. False: it is true while this primary lives, and not over a failover, since
+    /// no commit waits for a standby. Left out where the database is a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_failover: Option<bool>,
 }
 
 #[cfg(test)]

@@ -126,6 +126,10 @@ pub struct OrganizationStateView {
     pub waited_out: u32,
     /// How long was waited for them, in milliseconds.
     pub waited_ms: u64,
+    /// Whether the change is on a second server too. False: it is true while this primary lives, and not over a failover, since
+    /// no commit waits for a standby. Left out where the database is a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_failover: Option<bool>,
 }
 
 /// Reads what confirms the end of an organization: `confirm`, its id once more.

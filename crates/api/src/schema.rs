@@ -69,6 +69,8 @@ names! {
     BulkActionName as "BulkAction": crate::key_bulk::ACTIONS;
     /// Why a key is deleted.
     DeleteReasonName as "DeleteReason": DeleteReason::ALL.iter().map(|reason| reason.name());
+    /// Whether an acknowledged change is on a second database server.
+    StandbyName as "Standby": ["asynchronous", "synchronous", "missing", "unseen"];
     /// The state of an organization.
     OrganizationStateName as "OrganizationState":
         OrganizationState::ALL.map(OrganizationState::name);

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::Engine;
 use crate::changes::filter_detail;
 use crate::clock::SystemRandom;
+use crate::confirmations::all_survive;
 use crate::context::Context;
 use crate::delete_key::deletion;
 use crate::error::EngineError;
@@ -92,6 +93,14 @@ pub struct BulkOutcome {
     pub left_out: Vec<(KeyId, LeftOut)>,
     /// What stopped it before its end; what is not in `done` was not changed, unless its outcome is not known.
     pub stopped_by: Option<EngineError>,
+}
+
+impl BulkOutcome {
+    /// Whether all of it is on a standby too; `None` if nothing was done, and on SQLite.
+    pub fn survives_failover(&self) -> Option<bool> {
+        let each = self.done.iter().map(|written| written.known.survives_failover);
+        each.fold(None, all_survive)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -28,6 +28,9 @@ pub struct Confirmed {
     pub waited_out: u32,
     /// How long was waited, in milliseconds.
     pub waited_ms: u64,
+    /// Whether the write is on a standby too, so that it is true also after the database's primary is lost; false if that is not
+    /// known. `None` on SQLite, which has no other server.
+    pub survives_failover: Option<bool>,
 }
 
 impl Confirmed {
@@ -36,7 +39,17 @@ impl Confirmed {
         confirmed: 1,
         waited_out: 0,
         waited_ms: 0,
+        survives_failover: None,
     };
+}
+
+/// Whether all of what was done is on a standby too, after one more write; `None` before the first, and on SQLite.
+pub(crate) const fn all_survive(before: Option<bool>, one: Option<bool>) -> Option<bool> {
+    match (before, one) {
+        (Some(before), Some(one)) => Some(before && one),
+        (Some(known), None) | (None, Some(known)) => Some(known),
+        (None, None) => None,
+    }
 }
 
 /// Reads where the nodes stand, once for all who asked before the reading began.
@@ -87,6 +100,7 @@ struct Wait {
     missing: Vec<String>,
     confirmed: u32,
     waited_out: u32,
+    survives_failover: bool,
 }
 
 impl Wait {
@@ -97,6 +111,7 @@ impl Wait {
             None => {
                 let others = seen.nodes.iter().filter(|node| node.id != own);
                 self.missing = others.map(|node| node.id.clone()).collect();
+                self.survives_failover = seen.survives_failover;
                 *self.target.insert(seen.last_change)
             }
         };
@@ -159,6 +174,7 @@ impl Engine {
             confirmed: wait.confirmed.saturating_add(1),
             waited_out: wait.waited_out.saturating_add(missing),
             waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            survives_failover: Some(wait.survives_failover),
         };
         self.inner.metrics.node.count_write(waited, confirmed);
         confirmed
@@ -181,6 +197,7 @@ mod tests {
             last_change,
             nodes: nodes.collect(),
             lapsed: lapsed.iter().map(|id| (*id).to_owned()).collect(),
+            survives_failover: false,
         }
     }
 

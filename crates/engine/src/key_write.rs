@@ -179,23 +179,14 @@ pub struct Written {
     pub secrets: Vec<ShownSecret>,
     /// Whether this call changed it, or found it so.
     pub is_changed: bool,
-    /// Nodes that confirmed the change.
-    pub confirmed: u32,
-    /// Nodes that were waited out.
-    pub waited_out: u32,
-    /// How long was waited for them, in milliseconds.
-    pub waited_ms: u64,
+    /// Who knows of it.
+    pub known: Confirmed,
 }
 
 impl Written {
     /// With what is known of other nodes.
-    pub(crate) fn confirmed_by(self, confirmed: Confirmed) -> Self {
-        Self {
-            confirmed: confirmed.confirmed,
-            waited_out: confirmed.waited_out,
-            waited_ms: confirmed.waited_ms,
-            ..self
-        }
+    pub(crate) fn known_to(self, known: Confirmed) -> Self {
+        Self { known, ..self }
     }
 }
 
@@ -254,7 +245,7 @@ impl Engine {
         }
         self.inner.cache.unmark(mark);
         match outcome {
-            Ok(written) => Ok(written.confirmed_by(self.confirm().await)),
+            Ok(written) => Ok(written.known_to(self.confirm().await)),
             Err(error) => Err(error),
         }
     }
@@ -467,9 +458,7 @@ impl Engine {
             key,
             secrets,
             is_changed,
-            confirmed: Confirmed::ALONE.confirmed,
-            waited_out: Confirmed::ALONE.waited_out,
-            waited_ms: Confirmed::ALONE.waited_ms,
+            known: Confirmed::ALONE,
         }
     }
 }

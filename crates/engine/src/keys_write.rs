@@ -100,10 +100,10 @@ impl Engine {
         };
         marks.into_iter().for_each(|mark| self.inner.cache.unmark(mark));
         let written = outcome?;
-        let confirmed = self.confirm().await;
+        let known = self.confirm().await;
         let each = written.into_iter();
         Ok(each
-            .map(|(id, each)| (id, each.map(|one| one.confirmed_by(confirmed))))
+            .map(|(id, each)| (id, each.map(|one| one.known_to(known))))
             .collect())
     }
 

@@ -53,12 +53,8 @@ pub struct OrganizationWritten {
     pub organization: Organization,
     /// Whether this call changed it, or found it so.
     pub is_changed: bool,
-    /// Nodes that confirmed the change.
-    pub confirmed: u32,
-    /// Nodes that were waited out.
-    pub waited_out: u32,
-    /// How long was waited for them, in milliseconds.
-    pub waited_ms: u64,
+    /// Who knows of it.
+    pub known: Confirmed,
 }
 
 impl Engine {
@@ -124,17 +120,8 @@ impl Engine {
         };
         self.inner.cache.unmark_organization(mark);
         let written = outcome?;
-        let Confirmed {
-            confirmed,
-            waited_out,
-            waited_ms,
-        } = self.confirm().await;
-        Ok(OrganizationWritten {
-            confirmed,
-            waited_out,
-            waited_ms,
-            ..written
-        })
+        let known = self.confirm().await;
+        Ok(OrganizationWritten { known, ..written })
     }
 
     /// Tries the write once. What it is about to commit is put into `sent` just before: an error without it means that
@@ -251,9 +238,7 @@ impl Engine {
         OrganizationWritten {
             organization,
             is_changed,
-            confirmed: 1,
-            waited_out: 0,
-            waited_ms: 0,
+            known: Confirmed::ALONE,
         }
     }
 }

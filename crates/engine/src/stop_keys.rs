@@ -12,6 +12,7 @@ use keyward_store::key_list::{KeyQuery, Place};
 
 use crate::Engine;
 use crate::changes::filter_detail;
+use crate::confirmations::all_survive;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::key_write::BrokenSeals;
@@ -28,6 +29,8 @@ pub struct Stopped {
     pub broken: Vec<KeyId>,
     /// What stopped it before its end; those in `paused` are paused all the same.
     pub stopped_by: Option<EngineError>,
+    /// Whether all of it is on a standby too; `None` if nothing was done, and on SQLite.
+    pub survives_failover: Option<bool>,
 }
 
 impl Engine {
@@ -59,6 +62,7 @@ impl Engine {
             paused: Vec::new(),
             broken: Vec::new(),
             stopped_by: None,
+            survives_failover: None,
         };
         // Only what is active can be paused: a filter that means other states alone means nothing here, and not everything.
         if !filter.states.is_empty() && !filter.states.contains(&ShownState::Active) {
@@ -113,7 +117,11 @@ impl Engine {
                 Ok(written) => {
                     for (id, one) in written {
                         match one {
-                            Ok(one) if one.is_changed => stopped.paused.push(id),
+                            Ok(one) if one.is_changed => {
+                                stopped.paused.push(id);
+                                stopped.survives_failover =
+                                    all_survive(stopped.survives_failover, one.known.survives_failover);
+                            }
                             Err(EngineError::SealBroken) if !stopped.broken.contains(&id) => {
                                 stopped.broken.push(id);
                             }

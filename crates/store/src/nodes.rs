@@ -8,6 +8,7 @@ use sqlx::PgPool;
 
 use crate::backend::{Backend, Store};
 use crate::error::StoreError;
+use crate::postgres_promises::commit_waits;
 
 /// The database's clock, in milliseconds; not the transaction's beginning.
 macro_rules! db_now {
@@ -27,7 +28,9 @@ const FEED_KEPT_MS: i64 = 600_000;
 const STANDINGS: &str = concat!(
     "SELECT c.value, n.id, n.applied, n.lapsed_at IS NULL AS counts, n.lease_until + $1 < ",
     db_now!(),
-    " AS is_over FROM change_counter c LEFT JOIN node n ON TRUE WHERE c.id = 1"
+    " AS is_over, ",
+    commit_waits!(),
+    " AS survives_failover FROM change_counter c LEFT JOIN node n ON TRUE WHERE c.id = 1"
 );
 /// Of a row that its node renews just now nothing is known, and nothing is waited for.
 const LAPSE_OVERDUE: &str = concat!(
@@ -73,6 +76,8 @@ pub struct Standings {
     pub nodes: Vec<NodeStanding>,
     /// The ids of those that do not count any more.
     pub lapsed: Vec<String>,
+    /// Whether a commit waits for a standby, so that what was acknowledged outlives the primary.
+    pub survives_failover: bool,
 }
 
 /// A node as people see it.
@@ -123,14 +128,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn node_standings(&self) -> Result<Standings, StoreError> {
-        type Row = (i64, Option<String>, Option<i64>, bool, Option<bool>);
+        type Row = (i64, Option<String>, Option<i64>, bool, Option<bool>, bool);
         let Some(pool) = self.nodes() else {
             return Ok(Standings::default());
         };
         let rows: Vec<Row> = sqlx::query_as(STANDINGS).bind(GRACE_MS).fetch_all(&pool).await?;
         let mut standings = Standings::default();
-        for (last_change, id, applied, counts, is_over) in rows {
+        for (last_change, id, applied, counts, is_over, survives_failover) in rows {
             standings.last_change = last_change;
+            standings.survives_failover = survives_failover;
             let (Some(id), Some(applied)) = (id, applied) else {
                 continue;
             };

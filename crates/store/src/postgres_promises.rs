@@ -11,7 +11,15 @@ use crate::error::StoreError;
 
 const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_catalog.pg_settings \
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name";
-const SYNCHRONOUS_NAMES: &str = "SELECT pg_catalog.current_setting('synchronous_standby_names')";
+/// Whether a commit of this session waits for a standby.
+macro_rules! commit_waits {
+    () => {
+        "(pg_catalog.current_setting('synchronous_standby_names') ~ '[^[:space:]]' \
+         AND pg_catalog.current_setting('synchronous_commit') IN ('on', 'remote_apply'))"
+    };
+}
+pub(crate) use commit_waits;
+const COMMIT_WAITS: &str = concat!("SELECT ", commit_waits!());
 /// A user without the right to see other sessions gets rows without a state.
 const STANDBYS: &str = "SELECT sync_state FROM pg_catalog.pg_stat_replication";
 const IDLE_TIMEOUT: &str = "SELECT pg_catalog.current_setting('idle_in_transaction_session_timeout')";
@@ -47,6 +55,18 @@ pub enum Standby {
     Missing,
     /// A commit waits for a standby; who is connected can't be seen by this user.
     Unseen,
+}
+
+impl Standby {
+    /// Its name in replies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asynchronous => "asynchronous",
+            Self::Synchronous => "synchronous",
+            Self::Missing => "missing",
+            Self::Unseen => "unseen",
+        }
+    }
 }
 
 impl Store {
@@ -95,8 +115,7 @@ impl Store {
 }
 
 async fn standby(pool: &PgPool) -> Result<Standby, StoreError> {
-    let names: String = sqlx::query_scalar(SYNCHRONOUS_NAMES).fetch_one(pool).await?;
-    if names.trim().is_empty() {
+    if !sqlx::query_scalar(COMMIT_WAITS).fetch_one(pool).await? {
         return Ok(Standby::Asynchronous);
     }
     let states: Vec<Option<String>> = sqlx::query_scalar(STANDBYS).fetch_all(pool).await?;

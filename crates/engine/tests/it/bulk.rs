@@ -72,7 +72,7 @@ async fn more_keys_than_a_chunk_are_ended_and_each_is_named(kind: Kind) {
     assert!(outcome.stopped_by.is_none() && outcome.left_out.is_empty());
     assert_eq!(done(&outcome), ids(&keys));
     for written in &outcome.done {
-        assert_eq!((written.is_changed, written.confirmed), (true, 1));
+        assert_eq!((written.is_changed, written.known.confirmed), (true, 1));
     }
     for key in &keys {
         assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyDeleted));

@@ -37,7 +37,7 @@ async fn a_deletion_refuses_every_key_at_once_and_is_taken_back_stopped(kind: Ki
         .unwrap();
     let deletion = deleted.organization.deletion.clone().unwrap();
     assert_eq!(deletion.purge_at, engine.now().plus_ms(RESTORABLE_MS));
-    assert!(deleted.is_changed && deleted.confirmed == 1);
+    assert!(deleted.is_changed && deleted.known.confirmed == 1);
     assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyPaused));
     assert_eq!(test.verify_afresh(key.value.reveal()).await, Err(Code::KeyPaused));
     assert_eq!(test.verify(other.value.reveal()).await, Ok(()));

@@ -83,7 +83,7 @@ async fn what_one_node_ends_the_other_refuses_at_once() {
 
     let (by, organization) = of();
     let paused = engine.pause_key(by, organization, scene.id).await.unwrap();
-    assert_eq!((paused.confirmed, paused.waited_out), (2, 0));
+    assert_eq!((paused.known.confirmed, paused.known.waited_out), (2, 0));
     assert_eq!(scene.on_other().await, Err(Code::KeyPaused));
     let (by, organization) = of();
     engine.resume_key(by, organization, scene.id).await.unwrap();
@@ -91,7 +91,7 @@ async fn what_one_node_ends_the_other_refuses_at_once() {
 
     let (by, organization) = of();
     let stopped = engine.stop_organization(by, organization).await.unwrap();
-    assert_eq!((stopped.confirmed, stopped.waited_out), (2, 0));
+    assert_eq!((stopped.known.confirmed, stopped.known.waited_out), (2, 0));
     assert_eq!(scene.on_other().await, Err(Code::KeyPaused));
     let (by, organization) = of();
     engine.resume_organization(by, organization).await.unwrap();
@@ -115,7 +115,7 @@ async fn what_one_node_ends_the_other_refuses_at_once() {
         .delete_key(by, organization, scene.id, reason)
         .await
         .unwrap();
-    assert_eq!((deleted.confirmed, deleted.waited_out), (2, 0));
+    assert_eq!((deleted.known.confirmed, deleted.known.waited_out), (2, 0));
     assert_eq!(verify(&scene.other, new).await, Err(Code::KeyDeleted));
     // Once more: what it found so is confirmed as the first one was.
     let (by, organization) = of();
@@ -125,7 +125,7 @@ async fn what_one_node_ends_the_other_refuses_at_once() {
         .await
         .unwrap();
     assert_eq!(
-        (again.is_changed, again.confirmed, again.waited_out),
+        (again.is_changed, again.known.confirmed, again.known.waited_out),
         (false, 2, 0)
     );
 }
@@ -149,7 +149,7 @@ async fn narrowing_on_one_node_narrows_on_the_other() {
         .edit_key(context(), scene.organization.clone(), scene.id, (edit, None))
         .await
         .unwrap();
-    assert_eq!(edited.confirmed, 2);
+    assert_eq!(edited.known.confirmed, 2);
     assert_eq!(edited.key.record.version, before.record.version + 1);
     assert_eq!(scene.other.cache().len(), 0, "the older record is forgotten");
     scene.warm().await;
@@ -169,10 +169,14 @@ async fn a_node_that_does_not_renew_is_counted_out_when_its_lease_is_over() {
         )
         .await;
     let deleted = scene.test.delete(&scene.organization, scene.id).await.unwrap();
-    assert_eq!((deleted.confirmed, deleted.waited_out), (2, 1));
-    assert!(deleted.waited_ms >= 400, "{}", deleted.waited_ms);
+    assert_eq!((deleted.known.confirmed, deleted.known.waited_out), (2, 1));
+    assert!(deleted.known.waited_ms >= 400, "{}", deleted.known.waited_ms);
     let again = scene.test.delete(&scene.organization, scene.id).await.unwrap();
-    assert_eq!((again.confirmed, again.waited_out), (2, 0), "it counts no more");
+    assert_eq!(
+        (again.known.confirmed, again.known.waited_out),
+        (2, 0),
+        "it counts no more"
+    );
     let nodes = scene.test.engine.list_nodes().await.unwrap();
     let killed = nodes.iter().find(|node| node.name == "killed").unwrap();
     assert_eq!(killed.state, NodeState::Lapsed);
@@ -186,9 +190,9 @@ async fn one_lease_and_margin_is_enough_when_nothing_can_be_locked() {
     let lock = format!("SELECT 1 FROM node WHERE id = '{id}' FOR UPDATE");
     let held = scene.test.place.hold(&lock).await;
     let deleted = scene.test.delete(&scene.organization, scene.id).await.unwrap();
-    assert_eq!((deleted.confirmed, deleted.waited_out), (1, 1));
+    assert_eq!((deleted.known.confirmed, deleted.known.waited_out), (1, 1));
     let enough = u64::try_from((LEASE + MARGIN).as_millis()).unwrap();
-    assert!(deleted.waited_ms >= enough, "{}", deleted.waited_ms);
+    assert!(deleted.known.waited_ms >= enough, "{}", deleted.known.waited_ms);
     assert_eq!(scene.on_other().await, Err(Code::KeyDeleted));
     assert!(scene.other.check_ready().await.is_err(), "it has no lease");
     let refused = scene
@@ -222,7 +226,7 @@ async fn a_node_that_was_counted_out_begins_with_an_empty_memory() {
     .await;
     scene.warm().await;
     let deleted = scene.test.delete(&scene.organization, scene.id).await.unwrap();
-    assert_eq!((deleted.confirmed, deleted.waited_out), (2, 0));
+    assert_eq!((deleted.known.confirmed, deleted.known.waited_out), (2, 0));
 }
 
 /// A restore begins a new epoch; a feed that does not reach back tells too little.
@@ -245,7 +249,7 @@ async fn memory_of_another_epoch_or_of_a_gap_in_the_feed_is_emptied() {
         scene.warm().await;
     }
     let deleted = scene.test.delete(&scene.organization, scene.id).await.unwrap();
-    assert_eq!((deleted.confirmed, deleted.waited_out), (2, 0));
+    assert_eq!((deleted.known.confirmed, deleted.known.waited_out), (2, 0));
     assert_eq!(scene.on_other().await, Err(Code::KeyDeleted));
 }
 
@@ -261,7 +265,7 @@ async fn a_node_that_stops_is_not_waited_for() {
     let after = scene.test.engine.list_nodes().await.unwrap();
     assert_eq!(after.len(), 1, "its row is gone");
     let deleted = scene.test.delete(&scene.organization, scene.id).await.unwrap();
-    assert_eq!((deleted.confirmed, deleted.waited_out), (1, 0));
+    assert_eq!((deleted.known.confirmed, deleted.known.waited_out), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -317,7 +321,11 @@ async fn a_process_alone_waits_for_nobody() {
     let key = test.full_key(&organization).await;
     let deleted = test.delete(&organization, key.key.record.id).await.unwrap();
     assert_eq!(
-        (deleted.confirmed, deleted.waited_out, deleted.waited_ms),
+        (
+            deleted.known.confirmed,
+            deleted.known.waited_out,
+            deleted.known.waited_ms
+        ),
         (1, 0, 0)
     );
     let nodes = test.engine.list_nodes().await.unwrap();

@@ -30,7 +30,7 @@ async fn a_stop_is_true_for_every_key_until_it_is_taken_back(kind: Kind) {
         .unwrap();
     assert_eq!(first.organization.state, OrganizationState::Stopped);
     assert!(first.is_changed);
-    assert_eq!((first.confirmed, first.waited_out), (1, 0));
+    assert_eq!((first.known.confirmed, first.known.waited_out), (1, 0));
     for key in &keys {
         assert_eq!(test.verify(key.value.reveal()).await, Err(Code::KeyPaused));
         assert_eq!(test.verify_afresh(key.value.reveal()).await, Err(Code::KeyPaused));

@@ -149,6 +149,7 @@ async fn run(grant: Grant, mut call: ManagementCall) -> Result<Response, Problem
     let shown = OutcomeView {
         action: outcome.action.name().to_owned(),
         complete: outcome.stopped_by.is_none(),
+        survives_failover: outcome.survives_failover(),
         problem: outcome.stopped_by.map(said),
         done: outcome
             .done
@@ -173,10 +174,11 @@ async fn stop(grant: Grant, mut call: ManagementCall) -> Result<Response, Proble
     let engine = call.engine();
     let shown = match filter {
         None => {
-            engine
+            let written = engine
                 .stop_organization(call.context.clone(), organization)
                 .await?;
             StoppedView {
+                survives_failover: written.known.survives_failover,
                 organization_stopped: true,
                 complete: true,
                 problem: None,
@@ -193,6 +195,7 @@ async fn stop(grant: Grant, mut call: ManagementCall) -> Result<Response, Proble
                 return Err(stopped.stopped_by.map_or_else(Problem::busy, Problem::from));
             }
             StoppedView {
+                survives_failover: stopped.survives_failover,
                 organization_stopped: false,
                 complete: stopped.stopped_by.is_none(),
                 problem: stopped.stopped_by.map(said),

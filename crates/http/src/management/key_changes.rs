@@ -137,7 +137,10 @@ async fn delete(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
 }
 
 async fn shown(call: &ManagementCall, written: &Written) -> Result<Response, Problem> {
-    let view = detail(call.engine(), &written.key, &written.secrets).await?;
+    let view = KeyDetailView {
+        survives_failover: written.known.survives_failover,
+        ..detail(call.engine(), &written.key, &written.secrets).await?
+    };
     reply::json_at_version(StatusCode::OK, written.key.record.version, &view)
 }
 
@@ -148,8 +151,9 @@ fn state_of(written: &Written) -> KeyStateView {
         state: record.state.name().to_owned(),
         state_reason: record.state.reason().map(str::to_owned),
         changed: written.is_changed,
-        confirmed: written.confirmed,
-        waited_out: written.waited_out,
-        waited_ms: written.waited_ms,
+        confirmed: written.known.confirmed,
+        waited_out: written.known.waited_out,
+        waited_ms: written.known.waited_ms,
+        survives_failover: written.known.survives_failover,
     }
 }

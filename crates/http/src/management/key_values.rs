@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 use keyward_api::key_edit::{EditKeyBody, read_edit};
 use keyward_api::key_rotation::{RotatedKeyView, RotationBody, read_rotation};
-use keyward_api::keys::{CreatedKeyView, KeyView, NewKeyBody, read_draft};
+use keyward_api::keys::{CreatedKeyView, KeyDetailView, KeyView, NewKeyBody, read_draft};
 use keyward_core::management_right::ManagementRight;
 use keyward_core::record::Key;
 use keyward_core::secret::{KeyTextKind, Secret};
@@ -68,7 +68,7 @@ async fn create(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
     let made = engine
         .create_key_once(call.context.clone(), organization, draft, attempt)
         .await?;
-    created(&call, made.map(|made| (made.key, made.value)))
+    created(&call, made.map(|made| (made.key, made.value, None)))
 }
 
 async fn replace(grant: Grant, mut call: ManagementCall) -> Result<Response, Problem> {
@@ -79,15 +79,23 @@ async fn replace(grant: Grant, mut call: ManagementCall) -> Result<Response, Pro
     let made = engine
         .replace_key(call.context.clone(), (organization, id), edit, attempt)
         .await?;
-    created(&call, made.map(|made| (made.new.key, made.new.value)))
+    let made = made.map(|made| {
+        let survives = made.old.known.survives_failover;
+        (made.new.key, made.new.value, survives)
+    });
+    created(&call, made)
 }
 
-fn created(call: &ManagementCall, made: Once<(Key, Secret<KeyTextKind>)>) -> Result<Response, Problem> {
-    let (key, value, is_repeated) = match made {
-        Once::Now((key, value)) => (key, Some(value), false),
+/// The new key, and whether the end of the one that it replaces outlives the database's primary.
+fn created(
+    call: &ManagementCall,
+    made: Once<(Key, Secret<KeyTextKind>, Option<bool>)>,
+) -> Result<Response, Problem> {
+    let (key, value, survives_failover, is_repeated) = match made {
+        Once::Now((key, value, survives)) => (key, Some(value), survives, false),
         Once::Before(repeated) => {
             let Repeated { key, value, .. } = *repeated;
-            (key, value, true)
+            (key, value, None, true)
         }
     };
     let shown = CreatedKeyView {
@@ -95,6 +103,7 @@ fn created(call: &ManagementCall, made: Once<(Key, Secret<KeyTextKind>)>) -> Res
         // One of the two places where a value leaves the server.
         value: value.map(|value| value.reveal().to_owned()),
         endpoint: call.management.site.public_url.clone(),
+        survives_failover,
     };
     let response = reply::json_at_version(StatusCode::CREATED, key.record.version, &shown)?;
     Ok(marked(response, is_repeated))
@@ -114,24 +123,28 @@ async fn rotate(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
             attempt,
         )
         .await?;
-    let (key, secrets, value, is_repeated) = match done {
+    let (key, secrets, value, confirmed) = match done {
         Once::Now(rotated) => {
             let written = rotated.written;
-            (written.key, written.secrets, Some(rotated.value), false)
+            let confirmed = Some(written.known);
+            (written.key, written.secrets, Some(rotated.value), confirmed)
         }
         Once::Before(repeated) => {
             let Repeated { key, secrets, value } = *repeated;
-            (key, secrets, value, true)
+            (key, secrets, value, None)
         }
     };
     let shown = RotatedKeyView {
-        key: detail(engine, &key, &secrets).await?,
+        key: KeyDetailView {
+            survives_failover: confirmed.and_then(|confirmed| confirmed.survives_failover),
+            ..detail(engine, &key, &secrets).await?
+        },
         // The other place where a value leaves the server.
         value: value.map(|value| value.reveal().to_owned()),
         endpoint: call.management.site.public_url.clone(),
     };
     let response = reply::json_at_version(StatusCode::OK, key.record.version, &shown)?;
-    Ok(marked(response, is_repeated))
+    Ok(marked(response, confirmed.is_none()))
 }
 
 fn marked(mut response: Response, is_repeated: bool) -> Response {

@@ -222,6 +222,7 @@ pub(super) async fn detail(
     Ok(KeyDetailView {
         secrets: secrets.collect(),
         key: shown_key(key, used, now),
+        survives_failover: None,
     })
 }
 

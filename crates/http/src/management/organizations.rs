@@ -225,9 +225,10 @@ pub(super) fn standing(written: &OrganizationWritten) -> OrganizationStateView {
         id: written.organization.id.to_string(),
         state: written.organization.state.name().to_owned(),
         changed: written.is_changed,
-        confirmed: written.confirmed,
-        waited_out: written.waited_out,
-        waited_ms: written.waited_ms,
+        confirmed: written.known.confirmed,
+        waited_out: written.known.waited_out,
+        waited_ms: written.known.waited_ms,
+        survives_failover: written.known.survives_failover,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
+use keyward_api::schema::StandbyName;
 use keyward_core::management_right::ManagementRight;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,6 +25,11 @@ pub struct StatusView {
     pub public_url: String,
     /// `sqlite` or `postgresql`.
     pub database: String,
+    /// Whether an acknowledged change is on a second server: `asynchronous` (no: it is true while this primary lives, and not over
+    /// a failover), `synchronous`, `missing` (a commit waits for a standby, and none is connected), `unseen` (it waits; whether one
+    /// is connected is not shown to Keyward's user). Null where the database is a file, and where it does not say.
+    #[schema(value_type = Option<StandbyName>)]
+    pub standby: Option<String>,
     /// Keys in memory.
     pub cached_keys: usize,
     /// Null if it is ready; else what is missing.
@@ -45,11 +51,13 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
 
 async fn show(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
     let site = &call.management.site;
+    let standby = site.engine.store().standby().await.ok().flatten();
     let shown = StatusView {
         version: call.management.version.to_owned(),
         process: std::process::id(),
         public_url: site.public_url.clone(),
         database: site.engine.store().kind().to_owned(),
+        standby: standby.map(|standby| standby.name().to_owned()),
         cached_keys: site.engine.cache().len(),
         not_ready: site.engine.check_ready().await.err(),
     };

@@ -19,6 +19,13 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", shown.join("\n"));
 }
 
+/// Prints a sentence if there is one to say.
+pub(crate) fn note_if(text: Option<&str>) {
+    if let Some(text) = text {
+        note(text);
+    }
+}
+
 /// Prints one JSON value.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context("could not write the result as JSON")?;

@@ -70,6 +70,7 @@ fn an_acknowledged_delete_survives_the_loss_of_a_primary_with_a_synchronous_stan
         &succeed(&keyward.cli(&["doctor"])),
         &["a commit waits for a synchronous standby", "survives the loss"],
     );
+    every_reply_says(&keyward, true);
     let keys: Vec<(String, String)> = (0..6)
         .map(|number| create_key(&keyward, &format!("key {number}")))
         .collect();
@@ -104,6 +105,7 @@ fn a_delete_can_be_lost_with_an_asynchronous_standby_and_the_doctor_says_so() {
         &succeed(&keyward.cli(&["doctor"])),
         &["an acknowledged delete can be lost if the primary is lost and the standby promoted"],
     );
+    every_reply_says(&keyward, false);
     let (id, key) = create_key(&keyward, "nightly");
     wait_for("the standby did not follow", || {
         (!state_on(&second, &id).is_empty()).then_some(())
@@ -145,6 +147,35 @@ fn lose_the_primary_in_a_delete(
         second.promote();
         deleting.join().expect("the delete was tried")
     })
+}
+
+/// Every change of a key says in its reply whether it outlives the primary; to a person only what is not promised is said.
+fn every_reply_says(keyward: &KeywardProcess, survives: bool) {
+    let (id, _) = create_key(keyward, "ends here");
+    let changes: [&[&str]; 10] = [
+        &["keys", "edit", &id, "--description", "narrower"],
+        &["keys", "rotate", &id, "--mode", "overlap"],
+        &["keys", "rotation", "finish", &id, "--yes"],
+        &["keys", "pause", &id],
+        &["keys", "resume", &id],
+        &["stop", "--organization", "org-1", "--yes"],
+        &["org", "resume", "org-1"],
+        &["org", "lock", "org-1"],
+        &["org", "unlock", "org-1"],
+        &["keys", "delete", &id, "--yes"],
+    ];
+    for change in changes {
+        let answered = succeed(&keyward.cli(&[change, &["--json"]].concat()));
+        let answered: serde_json::Value = serde_json::from_str(&answered).expect("it is JSON");
+        assert_eq!(answered["survives_failover"], survives, "{change:?}: {answered}");
+    }
+    let said = keyward.cli(&["keys", "delete", &id, "--yes"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(
+        said.contains("can be lost if a standby is promoted"),
+        !survives,
+        "{said}"
+    );
 }
 
 fn delete(keyward: &KeywardProcess, id: &str) -> bool {
