@@ -13,6 +13,9 @@ use keyward_http::request::RequestInfo;
 use crate::reply;
 use crate::words::wait_words;
 
+/// When it makes sense to ask again for what was not possible for a moment.
+const UNAVAILABLE_MS: i64 = 1_000;
+
 /// A page that is not shown.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -154,7 +157,8 @@ impl Refused {
             ),
             Self::Unavailable(_) => (
                 "Not possible just now",
-                "The server could not reach its database or has too much to do. Nothing is lost; try again in a moment."
+                "The server could not reach its database, may not write to it at the moment, or has too much to do. Nothing is lost: \
+                 reload this page in a moment, and what you sent is sent again."
                     .to_owned(),
             ),
             Self::OutcomeUnknown => (
@@ -167,6 +171,15 @@ impl Refused {
                 "Something went wrong in Keyward",
                 "This is a defect, and it is in the server's log. Nothing else was harmed.".to_owned(),
             ),
+        }
+    }
+
+    /// When it makes sense to try again, if that is all it takes.
+    const fn retry_after_ms(&self) -> Option<i64> {
+        match self {
+            Self::TooMany { retry_after_ms } => Some(*retry_after_ms),
+            Self::Unavailable(_) => Some(UNAVAILABLE_MS),
+            _ => None,
         }
     }
 
@@ -204,8 +217,8 @@ impl Refused {
         };
         let html = page.render().unwrap_or_else(|_| title.to_owned());
         let mut response = reply::html(self.status(), html);
-        if let Self::TooMany { retry_after_ms } = &self {
-            reply::retry_after(&mut response, *retry_after_ms);
+        if let Some(retry_after_ms) = self.retry_after_ms() {
+            reply::retry_after(&mut response, retry_after_ms);
         }
         response
     }
@@ -219,7 +232,18 @@ pub(crate) fn is_own_path(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use keyward_store::StoreError;
+
     use super::*;
+
+    #[test]
+    fn what_was_not_possible_says_that_it_can_be_sent_again() {
+        let refused = Refused::from(EngineError::Unavailable(StoreError::NotTheWriter));
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.retry_after_ms(), Some(1_000));
+        let (_, text) = refused.words();
+        assert!(text.contains("reload this page in a moment"), "{text}");
+    }
 
     #[test]
     fn only_paths_of_this_site_are_followed() {

@@ -173,3 +173,43 @@ fn describe() {
         "Nodes over this database, by how they stand, as this one saw it last, once a second."
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    fn row(id: &str, applied: i64) -> NodeRow {
+        NodeRow {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            version: "1".to_owned(),
+            started_at_ms: 0,
+            applied,
+            last_change: 120,
+            lease_ms: 1_000,
+            lapsed_at_ms: None,
+            clock_offset_ms: 0,
+        }
+    }
+
+    #[test]
+    fn the_lag_is_of_this_node_and_stays_shown_without_its_row() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let metrics = metrics::with_local_recorder(&recorder, NodeMetrics::register);
+        let shown = || {
+            let text = recorder.handle().render();
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("keyward_node_lag_changes "));
+            line.map(str::to_owned)
+        };
+        metrics.show_nodes(&[row("other", 120), row("own", 3)], "own");
+        assert_eq!(shown().as_deref(), Some("117"));
+        metrics.show_nodes(&[row("other", 120)], "own");
+        assert_eq!(shown().as_deref(), Some("117"));
+        metrics.show_nodes(&[row("own", 120)], "own");
+        assert_eq!(shown().as_deref(), Some("0"));
+    }
+}

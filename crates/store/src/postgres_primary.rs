@@ -75,6 +75,10 @@ impl fmt::Display for HostRefused {
     }
 }
 
+/// SQLSTATEs of prepared statements that somebody else made, or took along.
+const DUPLICATE_STATEMENT: &str = "42P05";
+const UNKNOWN_STATEMENT: &str = "26000";
+
 impl HostRefused {
     /// Whether it makes sense to try again in a moment.
     pub(crate) fn may_pass(&self) -> bool {
@@ -90,9 +94,11 @@ impl HostRefused {
         }
     }
 
+    /// It refuses what a session asks for when it begins, or mixes up the prepared statements of several: no server does either.
     fn is_refused_by_a_pooler(&self) -> bool {
         matches!(&self.why, Why::Failed(sqlx::Error::Database(error))
-            if error.message().contains("unsupported startup parameter"))
+            if error.message().contains("unsupported startup parameter")
+                || matches!(error.code().as_deref(), Some(DUPLICATE_STATEMENT | UNKNOWN_STATEMENT)))
     }
 }
 

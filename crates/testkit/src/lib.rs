@@ -17,6 +17,7 @@ pub mod engine;
 mod environment;
 pub mod export;
 pub mod forgery;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_messages;
 pub mod postgres_server;

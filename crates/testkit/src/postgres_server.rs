@@ -22,7 +22,7 @@ pub use standby::{FrozenSender, certificate};
 /// Names the folder of the server's programs; set by `cargo xtask test`. Without it Debian's folders are searched.
 pub const PROGRAMS_VARIABLE: &str = "KEYWARD_TEST_POSTGRES_PROGRAMS";
 
-const USER: &str = "keyward";
+pub(crate) const USER: &str = "keyward";
 
 const GUARDIAN: &str = r#"
 trap : INT TERM HUP
@@ -108,6 +108,11 @@ impl PostgresServer {
         )
     }
 
+    /// What its one user signs in with.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// Stops it, and waits until it has ended.
     pub fn stop(&mut self, how: Stop) {
         self.order(match how {
@@ -166,14 +171,14 @@ fn launch(folder: PathBuf, password: String, user: Option<(u32, u32)>) -> Postgr
 }
 
 /// A folder that the server's user owns.
-fn make_folder() -> PathBuf {
+pub(crate) fn make_folder() -> PathBuf {
     let folder = std::env::temp_dir().join(format!("kwpg{:016x}", random()));
     fs::create_dir(&folder).expect("the folder of temporary files can be written to");
     give(&folder, 0o700);
     folder
 }
 
-fn give(path: &Path, mode: u32) {
+pub(crate) fn give(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     if let Some((user, group)) = runs_as() {
         chown(path, Some(user), Some(group)).expect("root may give files away");
@@ -191,7 +196,7 @@ fn random() -> u64 {
     getrandom::u64().expect("the operating system has random numbers")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it listens").port()
 }
@@ -216,7 +221,7 @@ fn find_programs() -> PathBuf {
 }
 
 /// User and group under which the server runs: it refuses to run as root.
-fn runs_as() -> Option<(u32, u32)> {
+pub(crate) fn runs_as() -> Option<(u32, u32)> {
     let own = Command::new("id")
         .arg("-u")
         .output()
@@ -237,7 +242,7 @@ fn runs_as() -> Option<(u32, u32)> {
     Some(found.expect("there is a user `postgres` or `nobody`"))
 }
 
-fn under(mut command: Command, user: Option<(u32, u32)>) -> Command {
+pub(crate) fn under(mut command: Command, user: Option<(u32, u32)>) -> Command {
     if let Some((user, group)) = user {
         command.uid(user).gid(group);
     }

@@ -25,6 +25,7 @@ mod meddler;
 mod nodes;
 mod notices;
 mod people;
+mod pooler;
 mod quickstart;
 mod raw_http;
 mod schemathesis;

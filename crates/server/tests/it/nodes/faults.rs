@@ -284,9 +284,13 @@ fn report(
     unwell: &[String],
     workload: &Workload<'_>,
 ) -> String {
+    let chosen: String = [ONLY_VARIABLE, NODES_VARIABLE]
+        .iter()
+        .filter_map(|name| Some(format!("{name}={} ", std::env::var(name).ok()?)))
+        .collect();
     let mut text = format!(
-        "{} violations with seed {seed}, {unwell:?}. To try it again:\n  {SEED_VARIABLE}={seed} {DELETES_VARIABLE}={} cargo test -p \
-         keyward --test it nodes::faults\nfaults:\n{}",
+        "{} violations with seed {seed}, {unwell:?}. To try it again:\n  {chosen}{SEED_VARIABLE}={seed} {DELETES_VARIABLE}={} cargo \
+         test -p keyward --test it nodes::faults\nfaults:\n{}",
         found.len(),
         faulted.max(1),
         workload.history.shown_faults()
