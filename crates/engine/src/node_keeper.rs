@@ -247,7 +247,9 @@ async fn listen(store: Store, woken: Arc<Notify>, stop: CancellationToken) {
         loop {
             match store.listen_for_changes().await {
                 Ok(Some(mut listener)) => {
-                    while listener.next().await.is_ok() {
+                    // What was told before is not heard any more.
+                    woken.notify_one();
+                    while listener.next().await {
                         woken.notify_one();
                     }
                 }

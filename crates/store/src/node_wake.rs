@@ -3,6 +3,7 @@
 //! A notification can be lost with its connection. Whoever listens asks from time to time all the same.
 
 use sqlx::postgres::PgListener;
+use tokio::sync::watch;
 
 use crate::backend::{Backend, Store};
 use crate::error::StoreError;
@@ -13,6 +14,8 @@ const CHANNEL: &str = "keyward_changes";
 /// Somebody who listens.
 pub struct ChangeListener {
     listener: PgListener,
+    /// Closed when another server is used; this one may live on, and tell of nothing.
+    presence: watch::Receiver<()>,
 }
 
 impl Store {
@@ -24,20 +27,23 @@ impl Store {
         let Backend::Postgres(postgres) = &self.backend else {
             return Ok(None);
         };
-        let mut listener = PgListener::connect_with(&postgres.pool()).await?;
+        let (pool, presence) = postgres.pool_while_used();
+        let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
-        Ok(Some(ChangeListener { listener }))
+        Ok(Some(ChangeListener { listener, presence }))
     }
 }
 
 impl ChangeListener {
-    /// Waits for the next change, or for the connection to be lost, after which anything may have changed.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]: a new one has to be made.
-    pub async fn next(&mut self) -> Result<(), StoreError> {
-        self.listener.try_recv().await?;
+    /// Waits for the next change. False: the connection is lost or another server is used, and whoever wants to hear more listens
+    /// anew; by itself this one would stay with the server that it came from, which may not be the primary any more.
+    pub async fn next(&mut self) -> bool {
+        let heard = tokio::select! {
+            // Nothing is ever sent.
+            _ = self.presence.changed() => false,
+            told = self.listener.try_recv() => matches!(told, Ok(Some(_))),
+        };
         while self.listener.next_buffered().is_some() {}
-        Ok(())
+        heard
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -63,6 +63,8 @@ struct Used {
     host: Host,
     identity: Identity,
     pool: PgPool,
+    /// Nothing is sent: whoever has a receiver of it sees that it goes.
+    presence: watch::Sender<()>,
 }
 
 struct Watch(AbortHandle);
@@ -90,6 +92,7 @@ impl Postgres {
                 host: found.host,
                 identity: found.identity,
                 pool,
+                presence: watch::Sender::new(()),
             }),
             look,
         });
@@ -103,6 +106,12 @@ impl Postgres {
     /// The pool of the server in use at this moment; to be asked for anew by each operation.
     pub(crate) fn pool(&self) -> PgPool {
         self.shared.used(|used| used.pool.clone())
+    }
+
+    /// The pool of the server in use at this moment, and what ends when another one is used.
+    pub(crate) fn pool_while_used(&self) -> (PgPool, watch::Receiver<()>) {
+        self.shared
+            .used(|used| (used.pool.clone(), used.presence.subscribe()))
     }
 
     /// `host:port` of the server in use, for people.
@@ -265,7 +274,12 @@ impl Shared {
         let mut used = self.used.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever waits for a connection of the old pool gets one to the new server.
         used.pool.set_connect_options(host.options.clone());
-        *used = Used { host, identity, pool };
+        *used = Used {
+            host,
+            identity,
+            pool,
+            presence: watch::Sender::new(()),
+        };
         connection
     }
 }

@@ -179,6 +179,9 @@ async fn a_primary_that_lives_on_beside_its_successor_is_left() {
     let store = open(&url).await.unwrap();
     store.migrate().await.unwrap();
     assert!(writes(&store, "on the first").await);
+    let mut listener = store.listen_for_changes().await.unwrap().unwrap();
+    first.run("SELECT pg_notify('keyward_changes', '')");
+    assert!(listener.next().await);
     second.promote();
     let host = format!("127.0.0.1:{}", second.port());
     eventually("the successor was not found", async || {
@@ -189,6 +192,15 @@ async fn a_primary_that_lives_on_beside_its_successor_is_left() {
     })
     .await;
     assert!(writes(&store, "on the second").await);
+    let left = tokio::time::timeout(PATIENCE, listener.next()).await;
+    assert_eq!(
+        left,
+        Ok(false),
+        "who listens to the old primary is told to listen anew"
+    );
+    let mut listener = store.listen_for_changes().await.unwrap().unwrap();
+    second.run("SELECT pg_notify('keyward_changes', '')");
+    assert_eq!(tokio::time::timeout(PATIENCE, listener.next()).await, Ok(true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
