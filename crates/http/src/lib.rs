@@ -14,6 +14,7 @@ pub mod pages;
 pub mod problem;
 pub mod query;
 pub mod rate_limit;
+mod refusal_bodies;
 pub mod reply;
 pub mod request;
 pub mod routes;

@@ -198,68 +198,45 @@ impl Problem {
     /// Renders the reply.
     pub fn into_response(self, site: &Site, request: &RequestInfo) -> Response {
         self.log(&request.id);
-        let (status, code, current_version) = (self.status(), self.code(), self.current_version);
+        let (status, current_version) = (self.status(), self.current_version);
         let rate = match &self.kind {
             Kind::Key(Refusal::RateLimited { status, .. }) => Some(*status),
             _ => None,
         };
-        let (title, message, errors, challenge, retry_after) = match self.kind {
+        let (challenge, retry_after) = match &self.kind {
             Kind::Key(refusal) => {
-                let code = refusal.code();
                 let retry_after = match refusal {
                     Refusal::RateLimited {
                         retry_after_seconds, ..
-                    } => Some(retry_after_seconds),
+                    } => Some(*retry_after_seconds),
                     Refusal::StoreUnavailable => Some(1),
                     _ => None,
                 };
-                let message = key_message(&refusal, site, request.organization.as_ref());
-                (code.title(), message, Vec::new(), challenge(code), retry_after)
+                (challenge(refusal.code()), retry_after)
             }
             Kind::Management(refusal) => {
-                let code = refusal.code();
                 let retry_after = match refusal {
-                    ManagementRefusal::TooManyRequests { retry_after_seconds } => Some(retry_after_seconds),
+                    ManagementRefusal::TooManyRequests { retry_after_seconds } => Some(*retry_after_seconds),
                     ManagementRefusal::CheckUnavailable => Some(1),
                     _ => None,
                 };
-                let challenge = match code {
+                let challenge = match refusal.code() {
                     ManagementCode::TokenMissing => Some(NO_CREDENTIALS),
                     _ if status == 401 => Some(BAD_CREDENTIALS),
                     _ => None,
                 };
-                let message = with_moment(refusal.sentence(), refusal.moment());
-                (code.title(), message, Vec::new(), challenge, retry_after)
+                (challenge, retry_after)
             }
-            Kind::Request {
-                code,
-                message,
-                errors,
-            } => {
-                let retry_after = (status == 503).then_some(1);
-                (code.title(), message, errors, None, retry_after)
-            }
+            Kind::Request { .. } => (None, (status == 503).then_some(1)),
         };
-        // A message may say back what was sent, and people paste keys into wrong fields.
-        let masked = |text: &str| mask_keys(text, site.engine.prefix().as_str()).into_owned();
-        let message = masked(&message);
-        let errors = errors.iter().map(|error| FieldProblem {
-            field: masked(&error.field),
-            message: masked(&error.message),
-        });
-        let document = ProblemDocument {
-            type_uri: site.help_url(code),
-            title: title.to_owned(),
-            status,
-            detail: message.clone(),
-            message,
-            code: code.to_owned(),
-            trace_id: request.id.to_string(),
-            errors: errors.map(Into::into).collect(),
-            keys: self.keys.map(|keys| *keys),
+        let kept = match (&self.kind, &request.organization) {
+            (Kind::Key(refusal), None) => site
+                .refusal_bodies
+                .body(refusal, &request.id, |id| self.body(site, None, id)),
+            _ => None,
         };
-        // Texts and numbers always serialise.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let body =
+            kept.unwrap_or_else(|| self.body(site, request.organization.as_ref(), request.id.as_str()));
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = reply::with_body(status, CONTENT_TYPE, body);
         let headers = response.headers_mut();
@@ -279,6 +256,45 @@ impl Problem {
             rate_limit::tell(headers, rate_limit::KEY, rate);
         }
         response
+    }
+
+    /// The document, for a request that names an organization or none, and has this id.
+    fn body(&self, site: &Site, organization: Option<&OrganizationId>, request_id: &str) -> Vec<u8> {
+        let (title, message, errors) = match &self.kind {
+            Kind::Key(refusal) => {
+                let message = key_message(refusal, site, organization);
+                (refusal.code().title(), message, [].as_slice())
+            }
+            Kind::Management(refusal) => {
+                let message = with_moment(refusal.sentence(), refusal.moment());
+                (refusal.code().title(), message, [].as_slice())
+            }
+            Kind::Request {
+                code,
+                message,
+                errors,
+            } => (code.title(), message.clone(), errors.as_slice()),
+        };
+        // A message may say back what was sent, and people paste keys into wrong fields.
+        let masked = |text: &str| mask_keys(text, site.engine.prefix().as_str()).into_owned();
+        let message = masked(&message);
+        let errors = errors.iter().map(|error| FieldProblem {
+            field: masked(&error.field),
+            message: masked(&error.message),
+        });
+        let document = ProblemDocument {
+            type_uri: site.help_url(self.code()),
+            title: title.to_owned(),
+            status: self.status(),
+            detail: message.clone(),
+            message,
+            code: self.code().to_owned(),
+            trace_id: request_id.to_owned(),
+            errors: errors.map(Into::into).collect(),
+            keys: self.keys.as_deref().cloned(),
+        };
+        // Texts and numbers always serialise.
+        serde_json::to_vec(&document).unwrap_or_default()
     }
 }
 

@@ -9,6 +9,8 @@ use keyward_core::time::SECOND_MS;
 use keyward_engine::Engine;
 use tokio::sync::Semaphore;
 
+use crate::refusal_bodies::RefusalBodies;
+
 /// Shared by all routes; one per server.
 pub struct Site {
     /// The engine.
@@ -21,6 +23,8 @@ pub struct Site {
     pub(crate) bodies: Arc<Semaphore>,
     /// Room for those of whom nobody knows who they are, so that they take none from the others.
     pub(crate) strangers_bodies: Arc<Semaphore>,
+    /// What strangers are told most.
+    pub(crate) refusal_bodies: RefusalBodies,
     /// The second of the last line about a stranger, and how many there were in it.
     strangers: Mutex<(i64, u32)>,
 }
@@ -44,6 +48,7 @@ impl Site {
             trusted_proxies,
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
             strangers_bodies: Arc::new(Semaphore::new(MAX_STRANGERS_BODIES)),
+            refusal_bodies: RefusalBodies::new(),
             strangers: Mutex::new((0, 0)),
         }
     }

@@ -597,3 +597,42 @@ async fn what_comes_with_a_request_for_nothing_is_not_read() {
     let body = crate::body::never_read();
     assert_eq!(app.nobody().send("GET", PATH, body).await.status, 401);
 }
+
+/// What strangers are told is made once; whoever names an organization gets words of their own, so that both ways show.
+#[tokio::test]
+async fn a_refusal_that_is_kept_says_the_same_as_one_that_is_made_anew() {
+    let app = TestApp::new().await;
+    let whole = app.key().await.value.reveal().to_owned();
+    let forged = keyward_testkit::seed::draw_text(keyward_testkit::seed::unmarked_id());
+    let (other, spaced) = (forgery::with_other_secret(&whole), format!(" {whole} "));
+    let texts = [
+        forged.reveal(),
+        &other,
+        &spaced,
+        &whole[..40],
+        &whole[..102],
+        "\"dtvi\"",
+        "kwmt_1",
+        "sk-1",
+    ];
+    for text in texts {
+        let mut bodies = Vec::new();
+        for _ in 0..3 {
+            let reply = app.bearer(text).get(PATH).await;
+            bodies.push(without_trace(&reply));
+        }
+        let named = app.bearer(text).of("org-other").get(PATH).await;
+        bodies.push(without_trace(&named).replace("/org/org-other/", "/org/your-organization-id/"));
+        assert!(bodies[0].contains("your-organization-id"), "{}", bodies[0]);
+        for body in &bodies {
+            assert_eq!(body, &bodies[0], "{text}");
+        }
+    }
+}
+
+/// The body; its trace id has to be the one of the header, and is taken out.
+fn without_trace(reply: &Reply) -> String {
+    let trace = reply.header("x-cloud-trace-context").unwrap();
+    assert_eq!(reply.json()["trace_id"], trace);
+    reply.text().replace(trace, "[trace]")
+}
