@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use keyward_benches::bare::{BareMap, BareRecord, DigestPrefix, bearer};
 use keyward_benches::corpus::Corpus;
+use keyward_benches::memory::resident_bytes;
 use keyward_benches::subject::{Subject, bare_of, keyring, same_keyring};
 use keyward_core::decision::Purpose;
 use keyward_core::operation::Operation;
@@ -236,12 +237,4 @@ fn print_table(name: &str, subjects: &[(&str, Ask<'_>)], times: Vec<Vec<f64>>) {
         );
     }
     println!();
-}
-
-/// The memory of this process that is in use, as Linux counts it; zero elsewhere.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
-    kibibytes.unwrap_or_default() * 1024
 }

@@ -9,14 +9,20 @@
 )]
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
+use http::Request;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use keyward_benches::corpus::Corpus;
-use keyward_benches::subject::{Subject, keyring};
+use keyward_benches::subject::{Subject, keyring, ready};
 use keyward_core::decision::Purpose;
 use keyward_core::key_digest::KeyDigest;
 use keyward_core::operation::Operation;
 use keyward_core::resource::{Resource, ResourceType};
 use keyward_engine::usage_notes::Counting;
+use keyward_http::site::Site;
+use keyward_http::verify;
 
 const KEYS: usize = 500;
 
@@ -48,17 +54,44 @@ fn main() {
         }
         "dataset_read" => Box::new(|at| subject.verify(corpus.header(at), read).is_ok()),
         "forged" => Box::new(|at| subject.verify(forged.header(at), Purpose::Identify).is_ok()),
-        "malformed" => Box::new(|at| {
-            let header = corpus.header(at).split_last().map(|(_, most)| most);
-            subject
-                .verify(header.unwrap_or_default(), Purpose::Identify)
-                .is_ok()
-        }),
+        "malformed" => Box::new(|at| subject.verify(cut(corpus.header(at)), Purpose::Identify).is_ok()),
+        "reply" => replies(&subject, (0..KEYS).map(|at| corpus.header(at))),
+        "reply_forged" => replies(&subject, (0..KEYS).map(|at| forged.header(at))),
+        "reply_malformed" => replies(&subject, (0..KEYS).map(|at| cut(corpus.header(at)))),
         _ => unknown_step(),
     };
     // What is done once in a process, such as finding out what the processor can do, is not part of a step.
     black_box((0..KEYS).filter(|at| step(*at)).count());
     black_box(measured_part(&*step, times));
+}
+
+/// Without its last character.
+fn cut(header: &[u8]) -> &[u8] {
+    header.split_last().map(|(_, most)| most).unwrap_or_default()
+}
+
+/// The whole of the route, from a request's head to its reply.
+fn replies<'a>(
+    subject: &'a Subject,
+    headers: impl Iterator<Item = &'a [u8]>,
+) -> Box<dyn Fn(usize) -> bool + 'a> {
+    let site = Site::new(
+        subject.engine().clone(),
+        "https://keys.example.com".to_owned(),
+        Vec::new(),
+    );
+    let heads: Vec<Parts> = headers
+        .map(|header| {
+            let request = Request::get(verify::PATH).header(AUTHORIZATION, header).body(());
+            request.expect("it is a request").into_parts().0
+        })
+        .collect();
+    let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Box::new(move |at| {
+        let head = heads.get(at % heads.len()).expect("below the length");
+        let reply = ready(verify::answer(&site, head, peer));
+        black_box(reply).status().is_success()
+    })
 }
 
 /// Callgrind finds it by its name.
@@ -69,5 +102,5 @@ fn measured_part(step: &dyn Fn(usize) -> bool, times: usize) -> usize {
 
 #[expect(clippy::panic, reason = "there is nothing to measure")]
 fn unknown_step() -> ! {
-    panic!("the steps are digest, verify, not_counted, dataset_read, forged and malformed")
+    panic!("there is no such step; `xtask/src/bench.rs` names them")
 }

@@ -14,4 +14,5 @@
 
 pub mod bare;
 pub mod corpus;
+pub mod memory;
 pub mod subject;

@@ -17,16 +17,19 @@ use clap::Args;
 
 use crate::system;
 
-/// What a key's digest takes; every other step but the last two computes one.
+/// What a key's digest takes; of the other steps those compute one that look a key up.
 const DIGEST: &str = "digest";
 /// The steps, and whether each computes a digest.
-const STEPS: [(&str, bool); 6] = [
+const STEPS: [(&str, bool); 9] = [
     (DIGEST, false),
     ("verify", true),
     ("not_counted", true),
     ("dataset_read", true),
     ("forged", true),
     ("malformed", false),
+    ("reply", true),
+    ("reply_forged", true),
+    ("reply_malformed", false),
 ];
 /// How often a step is run; counting is by thousands, so that what happens once in a while has its part.
 const TIMES: u64 = 5_000;

@@ -30,8 +30,8 @@ use crate::system;
 
 /// How long a target is asked before its first measurement.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Keys that are asked for before the memory of a cached key begins to be counted.
-const FIRST_KEYS: usize = 1_000;
+/// For so long the uses of keys are kept before they are added up in the database.
+const USES_ARE_KEPT: Duration = Duration::from_secs(31);
 /// What the server may take for each key.
 const ROOM_PER_KEY: usize = 250;
 
@@ -158,8 +158,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         "there is nothing to measure: give at least one key to send, one round and one second"
     );
     ensure!(
-        options.keys >= options.sample.max(FIRST_KEYS),
-        "give at least {FIRST_KEYS} keys, and as many as are sent"
+        options.keys >= options.sample,
+        "give at least as many keys as are sent"
     );
     let generator = Generator::find_or_install()?;
     let programs = build()?;
@@ -179,7 +179,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
     let bare = start_bare(&programs, &texts, &folder.path)?;
     let keyward = start_keyward(&programs, &data, &folder.path, options.keys)?;
-    let bytes_per_key = fill(&keyward, &bare, &texts.join("keys"), options.keys)?;
+    fill(&keyward, &bare, &texts.join("keys"), options.keys)?;
 
     let mut rounds = Vec::with_capacity(options.rounds);
     for number in 0..=options.rounds {
@@ -210,10 +210,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     println!("\n{}", table::of(&rounds));
     drop((keyward, bare));
-    let mut aside = Aside {
-        bytes_per_key: Some(bytes_per_key as f64),
-        ..Aside::default()
-    };
+    let mut aside = Aside::default();
     if !options.only_http {
         let cached = options.cached.unwrap_or(options.keys / 10).max(1);
         aside::measure(
@@ -299,29 +296,27 @@ fn start_keyward(programs: &Path, data: &Path, folder: &Path, keys: usize) -> Re
     )
 }
 
-/// Asks for every key once: fills Keyward's cache from its database, and checks that both servers know all keys.
-fn fill(keyward: &Server, bare: &Server, keys_file: &Path, keys: usize) -> Result<u64> {
+/// Asks for every key once: fills Keyward's cache from its database, and checks that both servers know all keys. Waits until what that
+/// leaves to be written is written: a round is to measure its own requests.
+fn fill(keyward: &Server, bare: &Server, keys_file: &Path, keys: usize) -> Result<()> {
     let lines = fs::read_to_string(keys_file).context("could not read the seeded keys")?;
     let texts: Vec<&str> = lines.lines().filter_map(|line| line.split(' ').next()).collect();
-    let (first, rest) = texts
-        .split_at_checked(FIRST_KEYS)
-        .context("fewer keys were seeded than asked for")?;
     warm::ask_for_each(bare.address(), &texts)?;
-    warm::ask_for_each(keyward.address(), first)?;
-    let before = keyward.resident_bytes()?;
     let begun = Instant::now();
-    warm::ask_for_each(keyward.address(), rest)?;
+    warm::ask_for_each(keyward.address(), &texts)?;
     let took = begun.elapsed().as_secs_f64();
-    let grown = keyward.resident_bytes()?.saturating_sub(before);
-    let bytes_per_key = grown / rest.len().max(1) as u64;
     println!(
-        "   {keys} keys read from the database and cached: {:.0} a second, {} bytes of memory each; \
-         the bare server holds {} MiB in all",
-        rest.len() as f64 / took,
-        bytes_per_key,
+        "   {keys} keys read from the database and cached: {:.0} a second",
+        texts.len() as f64 / took
+    );
+    say("waiting until the uses of all these keys are written down");
+    keyward.settle(USES_ARE_KEPT)?;
+    println!(
+        "   memory in all: {} MiB with uses counted; the bare server {} MiB",
+        keyward.resident_bytes()? / (1 << 20),
         bare.resident_bytes()? / (1 << 20)
     );
-    Ok(bytes_per_key)
+    Ok(())
 }
 
 /// A private folder that goes away with its owner: it holds working keys.

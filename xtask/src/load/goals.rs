@@ -11,7 +11,7 @@ use super::table::{Round, Spread, find};
 /// What was measured beside the rounds; nothing where it was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Aside {
-    /// Bytes that the server grew by for each key.
+    /// Bytes that a process grew by for each key that its cache holds.
     pub(super) bytes_per_key: Option<f64>,
     /// Verify to bare, in process, and counting to not counting, each with the next key known only from the answer.
     pub(super) in_process: Option<f64>,
@@ -117,6 +117,7 @@ impl Aside {
             let line = printed.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim().parse().ok()
         };
+        self.bytes_per_key = number("bytes_per_key ");
         let both = number("cold_miss_ns ").zip(number("point_read_ns "));
         self.cold_miss = both.map(|(verify, read)| verify / read.max(1.0));
     }
@@ -143,8 +144,8 @@ mod tests {
     #[test]
     fn what_the_programs_print_is_read() {
         let mut aside = Aside::default();
-        aside.read_crowded("even traffic: 10 %\ncold_miss_ns 130\npoint_read_ns 100\n");
-        assert_eq!(aside.cold_miss, Some(1.3));
+        aside.read_crowded("even traffic: 10 %\nbytes_per_key 150\ncold_miss_ns 130\npoint_read_ns 100\n");
+        assert_eq!((aside.bytes_per_key, aside.cold_miss), (Some(150.0), Some(1.3)));
         aside.read_ratio(
             "free\nverify: whose key    90.0 1.0 2.0 1.51\nchained\nverify: whose key    90.0 1.0 2.0 1.25\n\
              verify: whose key, not counted 80.0 1.0 2.0 1.10\n\

@@ -12,6 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// The baseline reads a million keys before it serves.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// A server that uses less of a processor than this for so many seconds has nothing to do.
+const IDLE_SHARE: f64 = 0.05;
+const IDLE_SECONDS: u32 = 3;
+const SETTLE_LIMIT: Duration = Duration::from_secs(900);
 
 /// A running server; dropping it ends it.
 pub(super) struct Server {
@@ -51,7 +55,7 @@ impl Server {
                 server.address = address;
                 return Ok(server);
             }
-            pause();
+            pause_for(Duration::from_millis(20));
         }
         bail!(
             "`{name}` did not say in time where it listens; it said:\n{}",
@@ -69,6 +73,24 @@ impl Server {
         let text = self.proc_file("stat")?;
         let ticks = processor_ticks(&text).context("`/proc/.../stat` is not as Linux writes it")?;
         Ok(ticks as f64 / self.ticks_per_second)
+    }
+
+    /// Waits for so long at least, and then until it has nothing to do any more.
+    pub(super) fn settle(&self, at_least: Duration) -> Result<()> {
+        let begun = Instant::now();
+        let mut before = self.processor_seconds()?;
+        let mut idle = 0;
+        while begun.elapsed() < at_least || idle < IDLE_SECONDS {
+            ensure!(
+                begun.elapsed() < SETTLE_LIMIT,
+                "a server is still busy though nobody asks it"
+            );
+            pause_for(Duration::from_secs(1));
+            let now = self.processor_seconds()?;
+            idle = if now - before < IDLE_SHARE { idle + 1 } else { 0 };
+            before = now;
+        }
+        Ok(())
     }
 
     /// The memory it has in use.
@@ -121,8 +143,8 @@ fn ticks_per_second() -> Result<f64> {
     clippy::disallowed_methods,
     reason = "there is no runtime here to block, and the server tells nobody"
 )]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
+fn pause_for(span: Duration) {
+    std::thread::sleep(span);
 }
 
 #[cfg(test)]
