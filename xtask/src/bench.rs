@@ -54,7 +54,7 @@ type Counts = BTreeMap<String, u64>;
 
 /// Builds, counts, compares. Fails if any step takes more than the baseline and the tolerance.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let valgrind = find_or_install()?;
+    let valgrind = system::find_or_install("valgrind")?;
     let program = build()?;
     let mut counts = Counts::new();
     for (step, has_digest) in STEPS {
@@ -163,19 +163,6 @@ fn build() -> Result<PathBuf> {
         .context("could not start `cargo`")?;
     ensure!(status.success(), "the build failed");
     Ok(system::release_folder()?.join("examples/instructions"))
-}
-
-fn find_or_install() -> Result<PathBuf> {
-    if system::find_program("valgrind").is_none()
-        && system::is_root()?
-        && system::find_program("apt-get").is_some()
-    {
-        println!("== installing the Debian package `valgrind`");
-        system::install_debian_package("valgrind")?;
-    }
-    system::find_program("valgrind").context(
-        "there is no `valgrind` on the path; install it (Debian and Ubuntu: `apt-get install valgrind`)",
-    )
 }
 
 #[cfg(test)]

@@ -90,6 +90,22 @@ pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
     )
 }
 
+/// Whether Debian packages can be installed here.
+pub(crate) fn may_install() -> Result<bool> {
+    Ok(is_root()? && find_program("apt-get").is_some())
+}
+
+/// A program on the path; where it is missing, the Debian package of its name is installed if that can be done here.
+pub(crate) fn find_or_install(name: &str) -> Result<PathBuf> {
+    if find_program(name).is_none() && may_install()? {
+        println!("== installing the Debian package `{name}`");
+        install_debian_package(name)?;
+    }
+    find_program(name).with_context(|| {
+        format!("there is no `{name}` on the path; install it (Debian and Ubuntu: `apt-get install {name}`)")
+    })
+}
+
 /// Installs a Debian package; the caller has made sure that we are root.
 pub(crate) fn install_debian_package(package: &str) -> Result<()> {
     let apt = find_program("apt-get").context("there is no `apt-get` here")?;

@@ -46,10 +46,11 @@ impl RefusalBodies {
         render: impl FnOnce(&str) -> Vec<u8>,
     ) -> Option<Vec<u8>> {
         let place = self.made.get(place_of(refusal)?)?;
-        let mark = "0".repeat(id.as_str().len());
-        let halves = place
-            .get_or_init(|| split(&render(&mark), mark.as_bytes()))
-            .as_ref()?;
+        let make = || {
+            let mark = "0".repeat(id.as_str().len());
+            split(&render(&mark), mark.as_bytes())
+        };
+        let halves = place.get_or_init(make).as_ref()?;
         Some([&halves.before, id.as_str().as_bytes(), &halves.after].concat())
     }
 }

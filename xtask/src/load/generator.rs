@@ -64,16 +64,7 @@ pub(super) struct Run {
 impl Generator {
     /// Finds `wrk`, and installs it where we may.
     pub(super) fn find_or_install() -> Result<Self> {
-        if let Some(program) = system::find_program("wrk") {
-            return Ok(Self { program });
-        }
-        if system::is_root()? && system::find_program("apt-get").is_some() {
-            println!("== installing the Debian package `wrk`");
-            system::install_debian_package("wrk")?;
-        }
-        let program = system::find_program("wrk").context(
-            "there is no `wrk` on the path; install it (Debian and Ubuntu: `apt-get install wrk`)",
-        )?;
+        let program = system::find_or_install("wrk")?;
         Ok(Self { program })
     }
 

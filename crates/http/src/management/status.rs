@@ -51,7 +51,9 @@ pub(super) fn add(routes: ManagementRoutes) -> ManagementRoutes {
 
 async fn show(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
     let site = &call.management.site;
-    let standby = site.engine.store().standby().await.ok().flatten();
+    // Together: a database that is away lets both wait as long as it may.
+    let (standby, ready) = tokio::join!(site.engine.store().standby(), site.engine.check_ready());
+    let standby = standby.ok().flatten();
     let shown = StatusView {
         version: call.management.version.to_owned(),
         process: std::process::id(),
@@ -59,7 +61,7 @@ async fn show(_: Grant, call: ManagementCall) -> Result<Response, Problem> {
         database: site.engine.store().kind().to_owned(),
         standby: standby.map(|standby| standby.name().to_owned()),
         cached_keys: site.engine.cache().len(),
-        not_ready: site.engine.check_ready().await.err(),
+        not_ready: ready.err(),
     };
     reply::json(StatusCode::OK, &shown)
 }

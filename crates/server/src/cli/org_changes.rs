@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::Surroundings;
 use super::client::{Client, call};
 use super::org::segment;
-use super::{output, words};
+use super::output;
 
 /// What is to be changed.
 #[derive(Args, Debug)]
@@ -241,7 +241,7 @@ pub(super) async fn set_lock(surroundings: &Surroundings, id: &str, action: &str
         "the organization is {}{already}",
         done.state.replace('_', " ")
     ));
-    output::note_if(words::not_promised(done.survives_failover));
+    output::note_failover(done.survives_failover);
     Ok(())
 }
 
@@ -271,7 +271,7 @@ pub(super) async fn delete(surroundings: &Surroundings, id: &str, yes: bool) -> 
         done.purge_at.unwrap_or_default(),
         done.standing.id
     ));
-    output::note_if(words::not_promised(done.standing.survives_failover));
+    output::note_failover(done.standing.survives_failover);
     Ok(())
 }
 

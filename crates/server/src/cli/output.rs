@@ -19,10 +19,13 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", shown.join("\n"));
 }
 
-/// Prints a sentence if there is one to say.
-pub(crate) fn note_if(text: Option<&str>) {
-    if let Some(text) = text {
-        note(text);
+/// Says of a change that is on one database server alone what is not promised; nothing of any other.
+pub(crate) fn note_failover(survives: Option<bool>) {
+    if survives == Some(false) {
+        note(
+            "no commit waits for a database standby: this is true while the present primary lives, and can be lost if a standby is \
+             promoted (docs/POSTGRESQL.md)",
+        );
     }
 }
 

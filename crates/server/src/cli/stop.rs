@@ -159,7 +159,7 @@ async fn stop_keys(
             stopped.broken.join(", ")
         ));
     }
-    output::note_if(words::not_promised(stopped.survives_failover));
+    output::note_failover(stopped.survives_failover);
     if let Some(problem) = &stopped.problem {
         output::note(&incomplete(problem));
     }

@@ -61,14 +61,6 @@ pub(super) fn rate_limit(limit: RateLimitView) -> String {
     format!("{} requests in {period}", limit.requests)
 }
 
-/// What is said of a change that is on one database server alone; nothing of any other.
-pub(super) fn not_promised(survives_failover: Option<bool>) -> Option<&'static str> {
-    (survives_failover == Some(false)).then_some(
-        "no commit waits for a database standby: this is true while the present primary lives, and can be lost if a standby is \
-         promoted (docs/POSTGRESQL.md)",
-    )
-}
-
 /// `1 key`, `2 keys`.
 pub(super) fn keys(count: usize) -> String {
     format!("{count} key{}", if count == 1 { "" } else { "s" })

@@ -1,14 +1,12 @@
 //! A real PgBouncer between Keyward and PostgreSQL: named where it refuses or gets in the way, found out where it keeps quiet.
 
-use std::io::Write as _;
-
 use keyward_testkit::deadline::wait_for;
 use keyward_testkit::pgbouncer::{self, Pgbouncer};
 use keyward_testkit::postgres_server::PostgresServer;
 use keyward_testkit::server::Installation;
 
 use crate::PROGRAM;
-use crate::support::{refused, says, succeed};
+use crate::support::{refused, says, succeed, tell};
 
 /// What Keyward asks for when it connects.
 const SETTINGS: [&str; 10] = [
@@ -27,11 +25,7 @@ const SETTINGS: [&str; 10] = [
 #[test]
 fn a_pooler_is_named_by_the_start_or_found_out_by_the_doctor() {
     let Some(program) = pgbouncer::find() else {
-        // `println!` is kept back for tests that pass.
-        drop(writeln!(
-            std::io::stdout(),
-            "skipped: a pooler in between: Debian's package `pgbouncer` is not installed"
-        ));
+        tell("skipped: a pooler in between: Debian's package `pgbouncer` is not installed");
         return;
     };
     let database = PostgresServer::start();

@@ -1,5 +1,6 @@
-//! What several files say: an installation on either database, a key, whether a key is accepted.
+//! What several files say: an installation on either database, a key, whether a key is accepted, a line that is seen.
 
+use std::io::Write as _;
 use std::process::Output;
 
 use keyward_testkit::postgres::TestDatabase;
@@ -111,4 +112,10 @@ pub(crate) fn outcome(address: &str, key: &str) -> String {
         .as_str()
         .expect("a refusal has a code")
         .to_owned()
+}
+
+/// Prints a line that is seen although the test passes.
+pub(crate) fn tell(line: &str) {
+    // `println!` is kept back for tests that pass; nothing is lost where the output is closed.
+    drop(writeln!(std::io::stdout(), "{line}"));
 }

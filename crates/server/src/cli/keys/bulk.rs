@@ -166,7 +166,7 @@ fn question(verb: &str, count: usize) -> String {
 
 fn show(outcome: &OutcomeView, verb: &str, named: &HashMap<String, String>) {
     output::data(&format!("{} {verb}d\n", words::keys(outcome.done.len())));
-    output::note_if(words::not_promised(outcome.survives_failover));
+    output::note_failover(outcome.survives_failover);
     if outcome.left_out.is_empty() {
         return;
     }

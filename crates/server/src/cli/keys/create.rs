@@ -9,7 +9,7 @@ use super::fields::KeyFields;
 use super::value::{NewValue, SHOWN_ONCE, Snippet};
 use crate::cli::once::{call_once, idempotency_key};
 use crate::cli::org::meant;
-use crate::cli::{Surroundings, output, words};
+use crate::cli::{Surroundings, output};
 
 /// What a new key is to be.
 #[derive(Args, Debug)]
@@ -70,7 +70,7 @@ pub(super) fn show_created(
         key.id,
         summary(key)
     ));
-    output::note_if(words::not_promised(created.survives_failover));
+    output::note_failover(created.survives_failover);
     Ok(())
 }
 

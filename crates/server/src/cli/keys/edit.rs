@@ -13,7 +13,7 @@ use super::fields::KeyFields;
 use super::show::{find, settings};
 use crate::cli::client::{Client, Refused};
 use crate::cli::org::segment;
-use crate::cli::{Surroundings, WrongUsage, output, words};
+use crate::cli::{Surroundings, WrongUsage, output};
 
 /// What is to be different. What is not named stays.
 #[derive(Args, Debug)]
@@ -104,7 +104,7 @@ pub(super) async fn edit(surroundings: &Surroundings, id: &str, changes: Changes
             "changed `{}` ({}); its next request is decided by what it is now",
             after.key.name, after.key.id
         ));
-        output::note_if(words::not_promised(after.survives_failover));
+        output::note_failover(after.survives_failover);
     }
     Ok(())
 }

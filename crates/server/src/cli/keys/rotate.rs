@@ -123,7 +123,7 @@ pub(super) async fn rotate(surroundings: &Surroundings, command: Rotate) -> Resu
     } else {
         value.print(command.snippet)?;
         output::note(&format!("\n{}\n{SHOWN_ONCE}", what_follows(&rotated.key)));
-        output::note_if(words::not_promised(rotated.key.survives_failover));
+        output::note_failover(rotated.key.survives_failover);
     }
     if command.watch {
         // What was printed so far may be on its way into a file.
@@ -193,7 +193,7 @@ async fn end(surroundings: &Surroundings, id: &str, verb: &str, yes: bool) -> Re
         after.key.name, after.key.id
     ));
     show_secrets(after.secrets);
-    output::note_if(words::not_promised(after.survives_failover));
+    output::note_failover(after.survives_failover);
     Ok(())
 }
 

@@ -67,6 +67,6 @@ async fn change(surroundings: &Surroundings, id: &str, verb: &str, body: Option<
     let already = if done.changed { "" } else { ", as it was before" };
     output::data(&format!("{} {state}\n", done.id));
     output::note(&format!("the key is {state}{already}; every node knows"));
-    output::note_if(words::not_promised(done.survives_failover));
+    output::note_failover(done.survives_failover);
     Ok(())
 }
