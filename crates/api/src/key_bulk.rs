@@ -184,7 +184,7 @@ pub struct StoppedView {
     /// Keys whose seals do not open: no request is accepted with them, and they can be deleted.
     pub broken: Vec<String>,
     /// Whether all of it is on a second server too. False: it is true while this primary lives, and not over a failover, since no
-    /// commit waits for a standby. Left out where nothing was done, and where the database is a file.
+    /// commit waits for a standby. Left out where the database is a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survives_failover: Option<bool>,
 }

@@ -490,7 +490,7 @@ pub struct KeyDetailView {
     /// Its secrets, the newest first: at most two that live, and those of the past that are kept.
     pub secrets: Vec<SecretView>,
     /// In the reply to a change: whether it is on a second server too. False: it is true while this primary lives, and not over a
-    /// failover, since no commit waits for a standby. Left out where the database is a file, and in a reply that is repeated.
+    /// failover, since no commit waits for a standby. Left out where the database is a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survives_failover: Option<bool>,
 }
@@ -559,7 +559,7 @@ pub struct CreatedKeyView {
     /// The address of the resource API, for the snippets beside the value.
     pub endpoint: String,
     /// In the reply to a change: whether it is on a second server too. False: it is true while this primary lives, and not over a
-    /// failover, since no commit waits for a standby. Left out where the database is a file, and in a reply that is repeated.
+    /// failover, since no commit waits for a standby. Left out where the database is a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survives_failover: Option<bool>,
 }

@@ -219,9 +219,17 @@ impl Engine {
         let engine = self.clone();
         // A caller that goes away half-way leaves no half that nobody looked at.
         let running = self.run_to_its_end(async move {
-            engine
+            let mut outcome = engine
                 .run_items(context, organization, (action, request.filter), items)
-                .await
+                .await?;
+            // A key that was left out may have been ended or paused by a request that was not answered.
+            let was_found_so = |why: &LeftOut| matches!(why, LeftOut::Ended | LeftOut::Changed);
+            if outcome.left_out.iter().any(|(_, why)| was_found_so(why))
+                && let Err(error) = engine.confirm_found().await
+            {
+                outcome.stopped_by.get_or_insert(error);
+            }
+            Ok(outcome)
         });
         running.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }

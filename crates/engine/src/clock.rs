@@ -23,6 +23,38 @@ pub trait Clock: Send + Sync + 'static {
 /// The clock that an engine reads.
 pub type SharedClock = Arc<dyn Clock>;
 
+/// A clock of which a unit test says what it shows, and that counts as a real one.
+#[cfg(test)]
+pub(crate) mod set {
+    use std::sync::Mutex;
+
+    use super::{Clock, Duration, Timestamp};
+
+    /// Wall clock in milliseconds since 1970, and how long the machine runs.
+    #[derive(Debug, Default)]
+    pub(crate) struct SetClock(pub(crate) Mutex<(i64, Duration)>);
+
+    impl SetClock {
+        pub(crate) fn set(&self, unix_ms: i64, since_boot: Duration) {
+            *self.0.lock().unwrap() = (unix_ms, since_boot);
+        }
+    }
+
+    impl Clock for SetClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_ms(self.0.lock().unwrap().0)
+        }
+
+        fn since_boot(&self) -> Duration {
+            self.0.lock().unwrap().1
+        }
+
+        fn is_real(&self) -> bool {
+            true
+        }
+    }
+}
+
 /// The operating system's random source.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemRandom;

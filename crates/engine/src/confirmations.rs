@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keyward_store::Store;
 use keyward_store::nodes::Standings;
+use keyward_store::{Store, StoreError};
 
 use crate::Engine;
+use crate::error::EngineError;
+use crate::key_write::ATTEMPT_PATIENCE;
 use crate::right::{LEASE, MARGIN};
 
 /// Between the first two looks; doubled with each to [`LOOK_SELDOM`].
@@ -104,7 +106,7 @@ struct Wait {
 }
 
 impl Wait {
-    /// Takes in a look; the nodes that can be counted out.
+    /// Takes in a look; the nodes that can be counted out. Nobody waits for `own`; an empty text is no node's id.
     fn take_in(&mut self, own: &str, seen: &Standings) -> Vec<String> {
         let target = match self.target {
             Some(target) => target,
@@ -141,9 +143,35 @@ impl Wait {
 impl Engine {
     /// Waits until no node answers from what was before a write whose outcome is known now and is applied here.
     pub(crate) async fn confirm(&self) -> Confirmed {
-        let Some(node) = &self.inner.node else {
-            return Confirmed::ALONE;
-        };
+        match &self.inner.node {
+            Some(node) => {
+                let others = self.confirm_to_all_but(&node.id).await;
+                Confirmed {
+                    confirmed: others.confirmed.saturating_add(1),
+                    ..others
+                }
+            }
+            None => Confirmed::ALONE,
+        }
+    }
+
+    /// Waits until no node, this one among them, answers from what was before anything that was read before this call: for a reply
+    /// that tells of what was found done, by whomever, and applied nothing here.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`]: what was found may not be on the standby.
+    pub(crate) async fn confirm_found(&self) -> Result<Confirmed, EngineError> {
+        if self.inner.node.is_none() {
+            return Ok(Confirmed::ALONE);
+        }
+        // Without a standby that is waited for, a commit has no end.
+        tokio::time::timeout(ATTEMPT_PATIENCE, self.inner.store.wait_for_standby())
+            .await
+            .map_err(|_| StoreError::TimedOut)??;
+        Ok(self.confirm_to_all_but("").await)
+    }
+
+    async fn confirm_to_all_but(&self, known: &str) -> Confirmed {
         let (store, time) = (&self.inner.store, &self.inner.time);
         let began = time.since_boot();
         let enough = LEASE + MARGIN;
@@ -156,7 +184,7 @@ impl Engine {
                 let Some(seen) = self.inner.look.look(store).await else {
                     return;
                 };
-                if !wait.take_in(&node.id, &seen).is_empty() {
+                if !wait.take_in(known, &seen).is_empty() {
                     // Refused or failed, it is looked at again.
                     let _ = store.lapse_overdue_nodes().await;
                 }
@@ -171,7 +199,7 @@ impl Engine {
         let missing = u32::try_from(wait.missing.len()).unwrap_or(u32::MAX);
         let waited = waited();
         let confirmed = Confirmed {
-            confirmed: wait.confirmed.saturating_add(1),
+            confirmed: wait.confirmed,
             waited_out: wait.waited_out.saturating_add(missing),
             waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
             survives_failover: Some(wait.survives_failover),

@@ -229,8 +229,9 @@ impl Engine {
             return Err(EngineError::Unavailable(StoreError::NotTheWriter));
         }
         let mark = self.inner.cache.mark(write.id);
-        let mut sent = None;
-        let attempt = tokio::time::timeout(ATTEMPT_PATIENCE, self.attempt(write, plan, &mut sent)).await;
+        let (mut sent, mut has_ended) = (None, false);
+        let attempt = self.attempt(write, plan, (&mut sent, &mut has_ended));
+        let attempt = tokio::time::timeout(ATTEMPT_PATIENCE, attempt).await;
         let attempt = attempt.unwrap_or(Err(EngineError::Unavailable(StoreError::TimedOut)));
         let outcome = match (attempt, sent) {
             (Err(_), Some(sent)) => match self.settle(write).await {
@@ -246,17 +247,23 @@ impl Engine {
         self.inner.cache.unmark(mark);
         match outcome {
             Ok(written) => Ok(written.known_to(self.confirm().await)),
-            Err(error) => Err(error),
+            Err(error) => {
+                // That it is refused for its end tells of the end, which may not have been answered for.
+                if has_ended {
+                    self.confirm_found().await?;
+                }
+                Err(error)
+            }
         }
     }
 
     /// Tries the write once. What it is about to commit is put into `sent` just before: an error without it means that
-    /// nothing was changed.
+    /// nothing was changed. `has_ended` tells that the key was found deleted.
     async fn attempt(
         &self,
         write: &Write<'_>,
         plan: impl FnOnce(&StoredKey, Seals, Timestamp) -> Plan + Send,
-        sent: &mut Option<Sent>,
+        (sent, has_ended): (&mut Option<Sent>, &mut bool),
     ) -> Result<Written, EngineError> {
         let _sealing = self.inner.sealing.read().await;
         let keyring = self.keyring();
@@ -266,6 +273,7 @@ impl Engine {
             return Err(EngineError::NotFound("secret key"));
         };
         confirm_key_writer(&mut tx, write.organization, &write.context.actor).await?;
+        *has_ended = stored.key.record.state.is_deleted();
         let seals = sealing::seals_of(&keyring, &stored);
         let change = match plan(&stored, seals, now) {
             Plan::Refuse(error) => return Err(error),
@@ -273,8 +281,7 @@ impl Engine {
                 return Err(EngineError::SealBroken);
             }
             Plan::Reached => {
-                tx.rollback().await?;
-                self.inner.store.wait_for_standby().await?;
+                tx.end_seen_by_standby().await?;
                 return Ok(self.apply(stored, false));
             }
             Plan::Change(change) => *change,
@@ -283,12 +290,10 @@ impl Engine {
         let (stored, mut beside) = self
             .put(&mut tx, write.context, (stored, seals), change, now)
             .await?;
-        let replacement = self.put_beside(&mut tx, &stored.key, &mut beside, now).await?;
+        // A replacement is not put into memory: what others do to it meanwhile would not be known of, as it is not marked.
+        self.put_beside(&mut tx, &stored.key, &mut beside, now).await?;
         *sent = Some(Sent::of(&stored));
         tx.commit().await?;
-        if let Some(replacement) = replacement {
-            self.apply(replacement, true);
-        }
         Ok(self.apply(stored, true))
     }
 
@@ -352,16 +357,15 @@ impl Engine {
         Ok((written, change.beside))
     }
 
-    /// Writes what goes with a change; the key that took another one's place, if one did.
+    /// Writes what goes with a change.
     async fn put_beside(
         &self,
         tx: &mut Tx,
         key: &Key,
         beside: &mut Beside,
         now: Timestamp,
-    ) -> Result<Option<StoredKey>, EngineError> {
+    ) -> Result<(), EngineError> {
         let organization = &key.record.organization_id;
-        let mut inserted = None;
         if let Some(rows) = beside.replacement.take() {
             // Sealed before the lock of the keyring was held; what a rotation would have missed must not commit.
             if rows.secret.sealed.keyring_version != self.keyring().active() {
@@ -371,7 +375,6 @@ impl Engine {
             tx.insert_key(&rows.key, &rows.secret).await?;
             tx.record_key_write(&rows.key.record, &rows.event, self.inner.right.epoch(), now)
                 .await?;
-            inserted = tx.lock_key(organization, rows.key.record.id).await?;
         }
         if let Some(outcome) = &beside.outcome {
             match tx.insert_outcome(organization, outcome).await {
@@ -379,7 +382,7 @@ impl Engine {
                 other => other?,
             }
         }
-        Ok(inserted)
+        Ok(())
     }
 
     /// The key under its row's lock. A row that can't be read is made readable first by a write that ends the key:
@@ -416,9 +419,8 @@ impl Engine {
     async fn read_settled(&self, write: &Write<'_>) -> Result<Option<StoredKey>, StoreError> {
         let mut tx = self.inner.store.begin().await?;
         let stored = tx.lock_key(write.organization, write.id).await?;
-        tx.rollback().await?;
         // What can be seen after a crash of the server may not be on its standby yet.
-        self.inner.store.wait_for_standby().await?;
+        tx.end_seen_by_standby().await?;
         Ok(stored)
     }
 

@@ -161,9 +161,8 @@ impl Engine {
         if has_changes {
             Ok(tx.commit().await?)
         } else {
-            tx.rollback().await?;
             // What it found reached may have been reached a moment ago.
-            Ok(self.inner.store.wait_for_standby().await?)
+            Ok(tx.end_seen_by_standby().await?)
         }
     }
 

@@ -15,6 +15,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::cache::CachedKey;
 
 const MAX_LOADS: usize = 64;
+/// How long a load waits for its turn where all others are taken: a moment of many cold keys passes, a slow database does not.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long is waited for one read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -81,7 +83,7 @@ impl Loads {
             has_ended: false,
         };
         loop {
-            let permit = tokio::time::timeout(PATIENCE, self.permits.acquire()).await;
+            let permit = tokio::time::timeout(QUEUE_PATIENCE, self.permits.acquire()).await;
             let Some(waiting) = self.begin_next(id) else {
                 running.has_ended = true;
                 return;
@@ -212,5 +214,39 @@ mod tests {
         loads.run(id(), std::future::pending).await;
         assert!(matches!(outcome_of(first).await, Loaded::Failed));
         assert!(loads.queues.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn above_the_bound_it_is_said_in_time_that_nobody_can_say() {
+        let loads = Arc::new(Loads::new());
+        let number = |number: usize| -> KeyId { format!("{number:016}").parse().unwrap() };
+        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        for at in 0..MAX_LOADS {
+            let (loads, began) = (Arc::clone(&loads), began.clone());
+            assert!(matches!(loads.join(number(at)), Turn::Lead(_)));
+            tokio::spawn(async move {
+                loads
+                    .run(number(at), || async {
+                        let _ = began.send(());
+                        std::future::pending().await
+                    })
+                    .await;
+            });
+        }
+        for _ in 0..MAX_LOADS {
+            begun.recv().await.unwrap();
+        }
+        let Turn::Lead(outcome) = loads.join(number(MAX_LOADS)) else {
+            panic!("another key is not loaded yet");
+        };
+        let asked_at = tokio::time::Instant::now();
+        let running = loads.run(number(MAX_LOADS), || async {
+            panic!("there is no room for one more")
+        });
+        let told = async {
+            assert!(matches!(outcome_of(outcome).await, Loaded::Failed));
+            assert_eq!(asked_at.elapsed().as_secs(), QUEUE_PATIENCE.as_secs());
+        };
+        tokio::join!(running, told);
     }
 }

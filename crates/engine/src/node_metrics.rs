@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use keyward_store::nodes::NodeRow;
+use keyward_store::postgres_promises::Standby;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -44,6 +45,7 @@ impl RenewalOutcome {
 pub(crate) struct NodeMetrics {
     renewals: Vec<(RenewalOutcome, Counter)>,
     states: Vec<(NodeState, Gauge)>,
+    standbys: Vec<(Standby, Gauge)>,
     lease_lost: Counter,
     memory_emptied: Counter,
     waited_out: Counter,
@@ -63,7 +65,9 @@ impl NodeMetrics {
             (outcome, counter)
         });
         let states = NodeState::ALL.map(|state| (state, gauge!("keyward_nodes", "state" => state.name())));
+        let standbys = Standby::ALL.map(|state| (state, gauge!("keyward_standby", "state" => state.name())));
         Self {
+            standbys: standbys.into(),
             renewals: renewals.into(),
             states: states.into(),
             lease_lost: counter!("keyward_lease_lost_total"),
@@ -113,6 +117,13 @@ impl NodeMetrics {
         // Without a row the node is about to join again, and what it was behind stays shown until then.
         if let Some(lag) = rows.iter().find(|row| row.id == own).map(NodeRow::lag) {
             self.lag.set(lag as f64);
+        }
+    }
+
+    /// Takes in whether a commit waits for a standby; nothing is known where the database does not say.
+    pub(crate) fn show_standby(&self, seen: Option<Standby>) {
+        for (state, gauge) in &self.standbys {
+            gauge.set(f64::from(u8::from(Some(*state) == seen)));
         }
     }
 
@@ -167,6 +178,10 @@ fn describe() {
     describe_gauge!(
         "keyward_node_clock_offset_seconds",
         "How far this machine's clock is before the database's; decisions follow the database's."
+    );
+    describe_gauge!(
+        "keyward_standby",
+        "1 for how the database's standby stands, looked at once a second; on SQLite, and while nobody says, 0 for all."
     );
     describe_gauge!(
         "keyward_nodes",

@@ -117,3 +117,76 @@ impl NodeTime {
 fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::set::SetClock;
+
+    fn ms(ms: i64) -> Duration {
+        Duration::from_millis(u64::try_from(ms).unwrap())
+    }
+
+    #[test]
+    fn until_the_database_was_asked_the_own_clock_is_all_there_is() {
+        let clock = Arc::new(SetClock::default());
+        let time = NodeTime::new(clock.clone());
+        clock.set(5_000, ms(1));
+        assert_eq!(time.moment(), (time.now(), time.now()));
+        assert_eq!((time.now().as_unix_ms(), time.offset_ms()), (5_000, 0));
+    }
+
+    #[test]
+    fn what_the_own_clock_shows_decides_nothing_and_is_told() {
+        let clock = Arc::new(SetClock::default());
+        let time = NodeTime::new(clock.clone());
+        clock.set(1_040_000, ms(500));
+        assert_eq!(time.learn(ms(490), ms(500), 1_000_000), 40_000, "it is ahead");
+        assert_eq!(time.offset_ms(), 40_000);
+        let (latest, earliest) = time.moment();
+        assert_eq!((latest.as_unix_ms(), earliest.as_unix_ms()), (1_000_011, 999_999));
+        // It is set back by an hour; nothing of that is seen.
+        clock.set(1_040_000 - 3_600_000, ms(700));
+        assert_eq!(time.now().as_unix_ms(), 1_000_211);
+        clock.set(960_000, ms(700));
+        assert_eq!(time.learn(ms(700), ms(700), 1_000_200), -40_200, "it is behind");
+    }
+
+    #[test]
+    fn the_time_does_not_go_back() {
+        let clock = Arc::new(SetClock::default());
+        let time = NodeTime::new(clock.clone());
+        // A question that took long leaves much open; the next one says that it is earlier than it could have been.
+        clock.set(0, ms(1_000));
+        time.learn(ms(200), ms(1_000), 1_000_000);
+        let shown = time.now();
+        time.learn(ms(1_000), ms(1_000), 1_000_010);
+        assert_eq!(time.now(), shown);
+        assert!(time.moment().1 <= shown);
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_is_lies_between_the_earliest_and_the_latest(
+            boot in 0_i64..1_000_000,
+            at_database in 0_i64..2_000_000_000_000,
+            there in 0_i64..5_000,
+            back in 0_i64..5_000,
+            after in 0_i64..100_000,
+        ) {
+            let clock = Arc::new(SetClock::default());
+            let time = NodeTime::new(clock.clone());
+            let (asked, answered) = (boot, boot + there + back);
+            clock.set(0, ms(answered));
+            time.learn(ms(asked), ms(answered), at_database);
+            clock.set(0, ms(answered + after));
+            let truly = at_database + back + after;
+            let (latest, earliest) = time.moment();
+            prop_assert!(earliest.as_unix_ms() <= truly && truly <= latest.as_unix_ms());
+        }
+    }
+}

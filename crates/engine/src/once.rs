@@ -18,6 +18,7 @@ use keyward_store::idempotency::Outcome;
 
 use crate::Engine;
 use crate::clock::SystemRandom;
+use crate::confirmations::Confirmed;
 use crate::context::Context;
 use crate::error::EngineError;
 use crate::show_keys::ShownSecret;
@@ -48,6 +49,8 @@ pub struct Repeated {
     pub secrets: Vec<ShownSecret>,
     /// The value that the first request was answered with; `None` once its time is over, or the key's.
     pub value: Option<Secret<KeyTextKind>>,
+    /// Who knows of what the first request did.
+    pub known: Confirmed,
 }
 
 /// The attempts that run in this process.
@@ -127,6 +130,18 @@ impl Engine {
         if outcome.request != first.attempt.request {
             return Err(EngineError::OtherRequest);
         }
+        // The first one may not have been answered: what it ended must have ended on every node before this one is.
+        let known = self.confirm_found().await?;
+        // What was there for a moment after a crash, and is not on the server that was promoted since, has not happened.
+        if self
+            .inner
+            .store
+            .find_outcome(organization, &digest)
+            .await?
+            .is_none()
+        {
+            return Ok(Once::Now(Some(first)));
+        }
         let (key, secrets) = self.show_key_whole(organization, outcome.key_id).await?;
         let now = self.now();
         let is_open = now < outcome.created_at.plus_ms(VALUE_LIFE_MS) && !key.record.state.is_deleted();
@@ -137,7 +152,12 @@ impl Engine {
             self.audit_repetition(context, organization, outcome.key_id)
                 .await?;
         }
-        Ok(Once::Before(Box::new(Repeated { key, secrets, value })))
+        Ok(Once::Before(Box::new(Repeated {
+            key,
+            secrets,
+            value,
+            known,
+        })))
     }
 }
 

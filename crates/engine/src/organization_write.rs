@@ -147,8 +147,7 @@ impl Engine {
         let found = found.ok_or(EngineError::NotFound("organization"))?;
         let change = match plan(&found, now)? {
             OrganizationPlan::Reached => {
-                tx.rollback().await?;
-                self.inner.store.wait_for_standby().await?;
+                tx.end_seen_by_standby().await?;
                 return Ok(self.apply_organization(mark, found, false));
             }
             OrganizationPlan::Change(change) => change,
@@ -199,9 +198,8 @@ impl Engine {
     ) -> Result<Option<Organization>, StoreError> {
         let mut tx = self.inner.store.begin().await?;
         let found = tx.lock_organization(id).await?;
-        tx.rollback().await?;
         // What can be seen after a crash of the server may not be on its standby yet.
-        self.inner.store.wait_for_standby().await?;
+        tx.end_seen_by_standby().await?;
         Ok(found)
     }
 

@@ -152,6 +152,10 @@ impl Engine {
                     left
                 }
             };
+            if *keys == KeysOfLeaver::End {
+                // Those that had ended before may have been ended by a request that was not answered.
+                self.confirm_found().await?;
+            }
             for id in left {
                 match keys {
                     KeysOfLeaver::Keep => {}

@@ -41,6 +41,7 @@ impl Engine {
         };
         let key = self.show_key(&organization, id).await?;
         if key.record.state.is_deleted() {
+            self.confirm_found().await?;
             return Err(already_deleted());
         }
         let now = self.now();

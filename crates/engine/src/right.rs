@@ -24,6 +24,10 @@ pub struct Right {
     is_first: AtomicBool,
 }
 
+/// Until when the right was held when it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeenRight(u64);
+
 impl Right {
     pub(crate) fn none(clock: SharedClock) -> Self {
         Self {
@@ -37,15 +41,26 @@ impl Right {
 
     /// Whether keys may be written, and answers given from memory, at this moment.
     pub fn is_held(&self) -> bool {
-        self.is_held_at(None)
+        self.is_still_held(self.seen(), None)
     }
 
-    /// Whether it is held at a moment that whoever asks has just read; the clock is read where they have not.
-    pub(crate) fn is_held_at(&self, since_boot: Option<Duration>) -> bool {
-        self.is_permanent.load(Ordering::Acquire) || {
+    /// The right as it is before memory is looked at.
+    pub(crate) fn seen(&self) -> SeenRight {
+        // Acquired, so that whoever sees the new lease sees the changes that were applied before it.
+        SeenRight(match self.is_permanent.load(Ordering::Acquire) {
+            true => u64::MAX,
+            false => self.until_ns.load(Ordering::Acquire),
+        })
+    }
+
+    /// Whether the right that was seen before memory was looked at is held yet, at a moment that whoever asks has just read; the
+    /// clock is read where they have not. A lease that was renewed between does not count: what was read may be from before the
+    /// changes that came with it.
+    pub(crate) fn is_still_held(&self, seen: SeenRight, since_boot: Option<Duration>) -> bool {
+        seen.0 == u64::MAX || {
             let moment = since_boot.unwrap_or_else(|| self.clock.since_boot());
-            // Acquired, so that whoever sees the new lease sees the changes that were applied before it.
-            nanoseconds(moment) < self.until_ns.load(Ordering::Acquire)
+            // Nor does one that was lost since.
+            nanoseconds(moment) < seen.0.min(self.until_ns.load(Ordering::Acquire))
         }
     }
 
@@ -89,4 +104,59 @@ impl Right {
 
 fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::set::SetClock;
+
+    #[test]
+    fn a_lease_runs_from_before_it_was_asked_for_less_the_margin() {
+        let clock = Arc::new(SetClock::default());
+        let right = Right::none(clock.clone());
+        let asked_at = Duration::from_secs(100);
+        clock.set(0, asked_at + Duration::from_millis(30));
+        right.hold_from(asked_at, 1, false);
+        assert!(right.is_held());
+        clock.set(0, asked_at + LEASE - MARGIN - Duration::from_nanos(1));
+        assert!(right.is_held());
+        clock.set(0, asked_at + LEASE - MARGIN);
+        assert!(!right.is_held());
+    }
+
+    #[test]
+    fn a_lease_that_was_renewed_or_lost_after_memory_was_looked_at_does_not_count() {
+        let clock = Arc::new(SetClock::default());
+        let right = Right::none(clock.clone());
+        right.hold_from(Duration::from_secs(100), 1, false);
+        clock.set(0, Duration::from_secs(101));
+        let seen = right.seen();
+        assert!(right.is_still_held(seen, None));
+        // Whoever looked was stopped until the lease was over, and a new one is there when it goes on.
+        clock.set(0, Duration::from_secs(110));
+        right.hold_from(Duration::from_secs(110), 1, false);
+        assert!(right.is_held() && !right.is_still_held(seen, None));
+        let seen = right.seen();
+        right.lose();
+        assert!(!right.is_still_held(seen, None));
+    }
+
+    #[test]
+    fn the_margin_is_enough_for_clocks_that_run_by_a_fifteenth_differently() {
+        // What a slow clock counts as the usable part of a lease is no more than the lease.
+        assert!((LEASE - MARGIN) * 15 / 14 <= LEASE);
+        // What a fast one counts as the longest wait is no less.
+        assert!((LEASE + MARGIN) * 15 / 16 >= LEASE);
+    }
+
+    #[test]
+    fn one_process_alone_holds_it_for_ever() {
+        let right = Right::none(Arc::new(SetClock::default()));
+        assert!(!right.is_held());
+        right.hold_for_ever(1);
+        assert!(right.is_held() && right.is_still_held(right.seen(), Some(Duration::MAX)));
+    }
 }

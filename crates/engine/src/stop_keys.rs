@@ -29,7 +29,7 @@ pub struct Stopped {
     pub broken: Vec<KeyId>,
     /// What stopped it before its end; those in `paused` are paused all the same.
     pub stopped_by: Option<EngineError>,
-    /// Whether all of it is on a standby too; `None` if nothing was done, and on SQLite.
+    /// Whether all of it is on a standby too, what was found so included; `None` on SQLite.
     pub survives_failover: Option<bool>,
 }
 
@@ -46,8 +46,20 @@ impl Engine {
     ) -> Result<Stopped, EngineError> {
         self.show_organization(&organization).await?;
         let engine = self.clone();
-        let stopping =
-            self.run_to_its_end(async move { engine.stop_here(context, organization, filter).await });
+        let stopping = self.run_to_its_end(async move {
+            let mut stopped = engine.stop_here(context, organization, filter).await?;
+            // Keys that it did not find active may have been paused by a stop that was not answered.
+            match engine.confirm_found().await {
+                Ok(known) => {
+                    stopped.survives_failover =
+                        all_survive(stopped.survives_failover, known.survives_failover);
+                }
+                Err(error) => {
+                    stopped.stopped_by.get_or_insert(error);
+                }
+            }
+            Ok(stopped)
+        });
         stopping.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 

@@ -160,12 +160,13 @@ impl Engine {
     ) -> (KeyDigest, Option<T>) {
         let key = question.credentials.key;
         let key_id = key.id();
+        let right = self.inner.right.seen();
         let answer_surely = |found: PlainFound<'_>| {
             let (asked, moment) = self.question_now(question);
             let (plain, organization_id) = (found.plain(), found.organization_id());
             let is_accepted = plain.surely_accepts((organization_id, found.organization_state()), &asked)
                 // Of the moment that was read just now, as the answer is made; as for every answer from memory.
-                && self.inner.right.is_held_at(moment.since_boot);
+                && self.inner.right.is_still_held(right, moment.since_boot);
             is_accepted.then(|| {
                 if self.inner.notes.is_counting() {
                     let subject = Subject {
@@ -273,11 +274,12 @@ impl Engine {
     /// The way without the database; `None` where it must be asked.
     fn verify_in_memory<T>(&self, asked: Asked<'_>, accept: &impl Accept<T>) -> Option<Result<T, Refusal>> {
         let id = asked.question.credentials.key.id();
+        let right = self.inner.right.seen();
         let look = self.inner.cache.look(id, |key, organization| {
             let judged = self.judge_live((key, organization), asked)?;
             // At the moment of the decision, and not when the request came in: the lease may have ended between.
             // Only an answer that is given counts as a use.
-            let is_given = self.inner.right.is_held_at(judged.moment.since_boot);
+            let is_given = self.inner.right.is_still_held(right, judged.moment.since_boot);
             if !is_given {
                 return None;
             }

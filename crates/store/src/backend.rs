@@ -138,7 +138,13 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = match &self.backend {
             Backend::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Backend::Postgres(postgres) => TxInner::Postgres(postgres.pool().begin().await?),
+            Backend::Postgres(postgres) => {
+                let pool = postgres.pool();
+                // In a task: dropped while the server has begun and not said so yet, the connection would go back to the pool with an
+                // open transaction in it.
+                let begun = tokio::spawn(async move { pool.begin().await }).await;
+                TxInner::Postgres(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
+            }
         };
         Ok(Tx { inner })
     }

@@ -15,7 +15,7 @@ use sqlx::{Connection as _, Transaction};
 
 use crate::backend::{Backend, Store};
 use crate::error::StoreError;
-use crate::nodes::db_now;
+use crate::nodes::{db_now, this_server};
 
 /// More changes than this are not read: an empty memory is sooner filled.
 pub const MAX_CHANGES: usize = 10_000;
@@ -24,22 +24,23 @@ const SESSION: &str =
     "SET statement_timeout = 1000; SET lock_timeout = 1000; SET idle_in_transaction_session_timeout = 1000";
 
 const JOIN: &str = concat!(
-    "INSERT INTO node (id, slot, name, version, started_at, applied, lease_until, lapsed_at, clock_offset_ms) \
+    "INSERT INTO node (id, slot, name, version, started_at, applied, lease_until, lapsed_at, clock_offset_ms, server) \
      VALUES ($1, $2, $3, $4, ",
     db_now!(),
     ", -1, ",
     db_now!(),
-    " + $5, NULL, 0) \
-     ON CONFLICT (id) DO UPDATE SET applied = -1, lapsed_at = NULL, lease_until = EXCLUDED.lease_until"
+    " + $5, NULL, 0, ",
+    this_server!(),
+    ") ON CONFLICT (id) DO UPDATE SET applied = -1, lapsed_at = NULL, lease_until = EXCLUDED.lease_until, \
+     server = EXCLUDED.server"
 );
 const LOCK: &str = "SELECT applied, lapsed_at IS NOT NULL FROM node WHERE id = $1 FOR UPDATE";
-/// The timeline is the first part of the name of the log's file; it is another after a standby was promoted.
 const READ: &str = concat!(
     "SELECT value AS last_change, epoch, forgotten, ",
     db_now!(),
-    " AS database_ms, (SELECT CAST(system_identifier AS TEXT) FROM pg_control_system()) || '/' || \
-     SUBSTR(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS server, \
-     NOT EXISTS (SELECT 1 FROM node o, node n WHERE n.id = $1 AND o.lapsed_at IS NULL \
+    " AS database_ms, ",
+    this_server!(),
+    " AS server, NOT EXISTS (SELECT 1 FROM node o, node n WHERE n.id = $1 AND o.lapsed_at IS NULL \
      AND (o.started_at, o.id) < (n.started_at, n.id)) AS is_first FROM change_counter WHERE id = 1"
 );
 const CHANGES: &str = "SELECT organization_id, key_id, version FROM change_feed \
@@ -50,7 +51,7 @@ const LEAVE: &str = concat!(
     " WHERE id = $1 AND lapsed_at IS NULL"
 );
 const RENEW: &str = concat!(
-    "UPDATE node SET applied = $2, clock_offset_ms = $3, lease_until = ",
+    "UPDATE node SET applied = $2, clock_offset_ms = $3, server = $5, lease_until = ",
     db_now!(),
     " + $4 WHERE id = $1"
 );
@@ -248,6 +249,7 @@ impl Renewal<'_> {
             .bind(self.seen.last_change)
             .bind(clock_offset_ms)
             .bind(milliseconds(lease))
+            .bind(&self.seen.server)
             .execute(&mut *self.transaction)
             .await?;
         self.transaction

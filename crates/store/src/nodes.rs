@@ -18,6 +18,16 @@ macro_rules! db_now {
 }
 pub(crate) use db_now;
 
+/// Which server this is: its cluster, and its timeline, which is the first part of the name of the log's file and another one after
+/// a standby was promoted.
+macro_rules! this_server {
+    () => {
+        "((SELECT CAST(system_identifier AS TEXT) FROM pg_control_system()) || '/' || \
+         SUBSTR(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"
+    };
+}
+pub(crate) use this_server;
+
 /// A lease has to be over for so long, by the database's clock, before others say so.
 const GRACE_MS: i64 = 100;
 /// How long the row of a node that does not count any more is kept, for people and for the heirs of its counts.
@@ -26,19 +36,36 @@ const KEPT_MS: i64 = 600_000;
 const FEED_KEPT_MS: i64 = 600_000;
 
 const STANDINGS: &str = concat!(
-    "SELECT c.value, n.id, n.applied, n.lapsed_at IS NULL AS counts, n.lease_until + $1 < ",
+    "SELECT c.value, n.id, n.applied, n.lapsed_at IS NULL AS counts, n.server IN ('', ",
+    this_server!(),
+    ") AND n.lease_until + $1 < ",
     db_now!(),
     " AS is_over, ",
     commit_waits!(),
     " AS survives_failover FROM change_counter c LEFT JOIN node n ON TRUE WHERE c.id = 1"
 );
-/// Of a row that its node renews just now nothing is known, and nothing is waited for.
+/// Of a row that its node renews just now nothing is known, and nothing is waited for. What the clock of a former server set is not
+/// compared with this one's.
 const LAPSE_OVERDUE: &str = concat!(
     "UPDATE node SET lapsed_at = ",
     db_now!(),
-    " WHERE lapsed_at IS NULL AND id IN (SELECT id FROM node WHERE lapsed_at IS NULL AND lease_until + $1 < ",
+    " WHERE lapsed_at IS NULL AND id IN (SELECT id FROM node WHERE lapsed_at IS NULL AND server IN ('', ",
+    this_server!(),
+    ") AND lease_until + $1 < ",
     db_now!(),
     " FOR UPDATE SKIP LOCKED)"
+);
+const OF_FORMER_SERVER: &str = concat!(
+    "SELECT id, server FROM node WHERE lapsed_at IS NULL AND server NOT IN ('', ",
+    this_server!(),
+    ")"
+);
+const LAPSE_OF_FORMER_SERVER: &str = concat!(
+    "UPDATE node SET lapsed_at = ",
+    db_now!(),
+    " WHERE lapsed_at IS NULL AND id IN (SELECT id FROM node WHERE lapsed_at IS NULL AND id = ANY($1) AND server NOT IN ('', ",
+    this_server!(),
+    ") FOR UPDATE SKIP LOCKED)"
 );
 const REMOVE: &str = "DELETE FROM node WHERE id = $1";
 const REMOVE_OLD: &str = concat!("DELETE FROM node WHERE lapsed_at + $1 < ", db_now!());
@@ -63,7 +90,7 @@ pub struct NodeStanding {
     pub id: String,
     /// The change up to which it knows everything.
     pub applied: i64,
-    /// Whether its lease is over by the database's clock.
+    /// Whether its lease is over by the clock that set its end.
     pub is_over: bool,
 }
 
@@ -157,6 +184,32 @@ impl Store {
     pub async fn lapse_overdue_nodes(&self) -> Result<(), StoreError> {
         let Some(pool) = self.nodes() else { return Ok(()) };
         sqlx::query(LAPSE_OVERDUE).bind(GRACE_MS).execute(&pool).await?;
+        Ok(())
+    }
+
+    /// The nodes that count and whose leases the clock of another server set, which was in use before this one, each with that server:
+    /// when those are over can't be read here.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nodes_of_former_server(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let Some(pool) = self.nodes() else {
+            return Ok(Vec::new());
+        };
+        Ok(sqlx::query_as(OF_FORMER_SERVER).fetch_all(&pool).await?)
+    }
+
+    /// Counts those of them out that have not come to this server meanwhile. Whoever calls this has waited for as long as a lease runs
+    /// since this server was in use.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn lapse_nodes_of_former_server(&self, ids: &[String]) -> Result<(), StoreError> {
+        let Some(pool) = self.nodes() else { return Ok(()) };
+        sqlx::query(LAPSE_OF_FORMER_SERVER)
+            .bind(ids)
+            .execute(&pool)
+            .await?;
         Ok(())
     }
 

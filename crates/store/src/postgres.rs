@@ -21,12 +21,14 @@ use crate::postgres_address::{Host, PostgresAddress};
 use crate::postgres_primary::{Finder, Found, Identity, Why, writes};
 
 /// What every session asks for; later settings win over those of the address.
-const SESSION: [(&str, &str); 8] = [
+const SESSION: [(&str, &str); 9] = [
     ("statement_timeout", "10s"),
     // Longer than a transaction may stand idle, so that whoever waits for one that was cut off outlasts it.
     ("lock_timeout", "4s"),
     // A process that is frozen or cut off inside a write holds the change counter, and with it every write of every process.
     ("idle_in_transaction_session_timeout", "2s"),
+    // A statement sees what was committed before it; a renewal that locked its row needs that, and writes that wait for each other.
+    ("default_transaction_isolation", "read committed"),
     // Whatever the database's own setting is: an acknowledged deletion must survive a crash, and a synchronous standby must have it.
     ("synchronous_commit", "on"),
     // The server's side of a connection whose client has gone without a word.
@@ -39,7 +41,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database that starts together with us has so long.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// After so many looks at the server in use all hosts are looked at: a former primary that still runs says that all is well.
+/// After so many looks at the server in use all hosts are looked at anew: a former primary that still runs says that all is well, and
+/// a name may have come to mean another server.
 const LOOKS_A_ROUND: u32 = 5;
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -53,7 +56,7 @@ pub(crate) struct Postgres {
 }
 
 struct Shared {
-    finder: Finder,
+    finder: Arc<Finder>,
     used: RwLock<Used>,
     look: Arc<Notify>,
 }
@@ -82,10 +85,10 @@ impl Postgres {
         for host in &mut address.hosts {
             host.options = host.options.clone().application_name("keyward").options(SESSION);
         }
-        let finder = Finder::new(address);
+        let finder = Arc::new(Finder::new(address));
         let found = find_soon(&finder).await?;
         let look = Arc::new(Notify::new());
-        let pool = make_pool(finder.address().connections, &found.host.options, &look);
+        let pool = make_pool(&finder, &found.host.options, &look);
         let shared = Arc::new(Shared {
             finder,
             used: RwLock::new(Used {
@@ -125,18 +128,20 @@ impl Postgres {
         let connecting = async {
             let mut connection = options.connect().await?;
             let answer = writes(&mut connection).await;
-            Ok::<_, sqlx::Error>((connection, answer))
+            let is_found = answer.is_ok() && self.shared.finder.is_found(&mut connection).await?;
+            Ok::<_, sqlx::Error>((connection, answer, is_found))
         };
         let outcome = tokio::time::timeout(self.shared.finder.address().connect_timeout, connecting).await;
         match outcome {
-            Ok(Ok((connection, Ok(())))) => Ok(connection),
-            Ok(Ok((_, Err(Why::Failed(error))))) | Ok(Err(error)) => {
+            Ok(Ok((connection, Ok(()), true))) => Ok(connection),
+            Ok(Ok((_, Err(Why::Failed(error)), _))) | Ok(Err(error)) => {
                 self.shared.look.notify_one();
                 Err(error.into())
             }
-            Ok(Ok((_, Err(_)))) => {
+            Ok(Ok((_, answer, _))) => {
                 self.shared.look.notify_one();
-                Err(sqlx::Error::Protocol(NO_WRITES.to_owned()).into())
+                let why = if answer.is_ok() { OTHER_SERVER } else { NO_WRITES };
+                Err(sqlx::Error::Protocol(why.to_owned()).into())
             }
             Err(_) => Err(StoreError::TimedOut),
         }
@@ -150,17 +155,23 @@ impl Postgres {
 }
 
 const NO_WRITES: &str = "the server does not take writes any more";
+const OTHER_SERVER: &str = "another server answers at this address than before";
 
-fn make_pool(connections: u32, options: &PgConnectOptions, look: &Arc<Notify>) -> PgPool {
-    let look = Arc::clone(look);
+fn make_pool(finder: &Arc<Finder>, options: &PgConnectOptions, look: &Arc<Notify>) -> PgPool {
+    let (finder, look) = (Arc::clone(finder), Arc::clone(look));
     PgPoolOptions::new()
-        .max_connections(connections)
+        .max_connections(finder.address().connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
-            let look = Arc::clone(&look);
+            let (finder, look) = (Arc::clone(&finder), Arc::clone(&look));
             Box::pin(async move {
                 match writes(connection).await {
-                    Ok(()) => Ok(()),
+                    Ok(()) if finder.is_found(connection).await? => Ok(()),
+                    Ok(()) => {
+                        // Promoted, or what it was promoted from: which of them is to be used is decided for all connections at once.
+                        look.notify_one();
+                        Err(sqlx::Error::Protocol(OTHER_SERVER.to_owned()))
+                    }
                     Err(Why::Failed(error)) => Err(error),
                     Err(_) => {
                         // The name now leads to a standby: tried again by the pool, by then perhaps with another host.
@@ -201,7 +212,11 @@ impl Shared {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(WATCH_EVERY) => {}
-                () = self.look.notified() => {}
+                // Whoever asks for it has seen something; many ask at once.
+                () = self.look.notified() => {
+                    looks = LOOKS_A_ROUND;
+                    tokio::time::sleep(FIRST_PAUSE).await;
+                }
             }
             let looked = tokio::time::timeout(LOOK_PATIENCE, writes(&mut connection)).await;
             let why = match looked {
@@ -220,7 +235,7 @@ impl Shared {
                 let found = self.seek().await;
                 connection = self.take(found);
                 looks = 0;
-            } else if looks >= LOOKS_A_ROUND && self.finder.address().hosts.len() > 1 {
+            } else if looks >= LOOKS_A_ROUND {
                 looks = 0;
                 // Nothing is lost if this fails: the server in use takes writes.
                 if let Ok(found) = self.finder.find().await
@@ -265,8 +280,7 @@ impl Shared {
             identity,
             connection,
         } = found;
-        let connections = self.finder.address().connections;
-        let pool = make_pool(connections, &host.options, &self.look);
+        let pool = make_pool(&self.finder, &host.options, &self.look);
         tracing::info!(
             database.host = host.name,
             "a PostgreSQL server that takes writes is in use"

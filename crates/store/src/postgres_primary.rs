@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::error::StoreError;
 use crate::postgres_address::{Host, PostgresAddress};
@@ -159,8 +159,26 @@ impl Finder {
             }
         }
         let found = best.ok_or(StoreError::NoPrimary(refused))?;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = found.identity.clone();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was told once is not forgotten because a server does not tell it.
+        *known = Identity {
+            timeline: found.identity.timeline.or(known.timeline),
+            system: found.identity.system.or(known.system),
+        };
+        drop(known);
         Ok(found)
+    }
+
+    /// Whether the server at the other end is the one that was found last. A name may lead to another one at any time.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(crate) async fn is_found(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let found = identity(connection).await?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |known: Option<i64>, found: Option<i64>| known.zip(found).is_none_or(|(a, b)| a == b);
+        Ok(is_same(known.system, found.system)
+            && is_same(known.timeline.map(i64::from), found.timeline.map(i64::from)))
     }
 
     fn judge(&self, identity: &Identity) -> Option<Why> {
@@ -182,7 +200,7 @@ async fn ask(host: &Host, timeout: Duration) -> Result<Found, HostRefused> {
         let mut connection = connect(&host.options).await?;
         let refused = writes(&mut connection).await.err();
         let identity = match refused {
-            None => identity(&mut connection).await,
+            None => identity(&mut connection).await?,
             Some(_) => Identity::default(),
         };
         Ok::<_, sqlx::Error>((connection, refused, identity))
@@ -223,20 +241,20 @@ pub(crate) async fn writes(connection: &mut PgConnection) -> Result<(), Why> {
     }
 }
 
-async fn identity(connection: &mut PgConnection) -> Identity {
+async fn identity(connection: &mut PgConnection) -> Result<Identity, sqlx::Error> {
     let asked = sqlx::query_as::<_, (Option<i64>, Option<String>)>(IDENTITY)
         .fetch_one(&mut *connection)
         .await;
     match asked {
-        Ok((system, timeline)) => Identity {
+        Ok((system, timeline)) => Ok(Identity {
             timeline: timeline.and_then(|digits| u32::from_str_radix(&digits, 16).ok()),
             system,
-        },
-        Err(error) => {
+        }),
+        // Where a service forbids the question.
+        Err(sqlx::Error::Database(error)) => {
             tracing::debug!(%error, "the server does not tell its timeline");
-            // What failed may have been the connection; whoever uses it is told.
-            drop(connection.ping().await);
-            Identity::default()
+            Ok(Identity::default())
         }
+        Err(error) => Err(error),
     }
 }

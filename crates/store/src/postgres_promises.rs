@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPool};
 
-use crate::backend::{Backend, Store};
+use crate::backend::{Backend, Store, Tx, TxInner};
 use crate::error::StoreError;
 
 const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_catalog.pg_settings \
@@ -58,6 +58,9 @@ pub enum Standby {
 }
 
 impl Standby {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Asynchronous, Self::Synchronous, Self::Missing, Self::Unseen];
+
     /// Its name in replies.
     pub const fn name(self) -> &'static str {
         match self {
@@ -109,6 +112,24 @@ impl Store {
     pub async fn wait_for_standby(&self) -> Result<(), StoreError> {
         if let Backend::Postgres(postgres) = &self.backend {
             sqlx::query(MARK_LOG).execute(&postgres.pool()).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Ends a transaction that changed nothing, and returns when what it read is on the synchronous standby too, if there is one: for
+    /// what is answered as if it had been done now. It is the server that was read from that is waited for, whatever is in use by then.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn end_seen_by_standby(self) -> Result<(), StoreError> {
+        match self.inner {
+            TxInner::Sqlite(transaction) => transaction.rollback().await?,
+            TxInner::Postgres(mut transaction) => {
+                sqlx::query(MARK_LOG).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
         }
         Ok(())
     }

@@ -343,19 +343,7 @@ impl TestEngine {
         operation: Operation,
         resource: OwnedResource,
     ) -> Result<Permit, Refusal> {
-        let key = KeyText::parse(value, self.engine.prefix()).expect("the test's key is well formed");
-        let credentials = Credentials {
-            key,
-            organization: None,
-        };
-        self.engine
-            .permit(
-                credentials,
-                OrganizationClaim::NotAsked,
-                (operation, resource),
-                (here(), ClientName::NONE),
-            )
-            .await
+        permit(&self.engine, value, operation, resource).await
     }
 
     /// Deletes a key.
@@ -367,6 +355,31 @@ impl TestEngine {
             .delete_key(context(), organization.clone(), id, DeleteReason::Compromised)
             .await
     }
+}
+
+/// A permit of the key with this value.
+///
+/// # Errors
+/// The refusal.
+pub async fn permit(
+    engine: &Engine,
+    value: &str,
+    operation: Operation,
+    resource: OwnedResource,
+) -> Result<Permit, Refusal> {
+    let key = KeyText::parse(value, engine.prefix()).expect("the test's key is well formed");
+    let credentials = Credentials {
+        key,
+        organization: None,
+    };
+    engine
+        .permit(
+            credentials,
+            OrganizationClaim::NotAsked,
+            (operation, resource),
+            (here(), ClientName::NONE),
+        )
+        .await
 }
 
 /// Whether `engine` accepts the key with this value.

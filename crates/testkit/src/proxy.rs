@@ -37,6 +37,10 @@ struct State {
     holds_requests: bool,
     holds_answers: bool,
     is_cut: bool,
+    /// How long every answer is on its way.
+    delay: Duration,
+    /// Where new connections lead to.
+    port: u16,
     /// Waits for a commit of a transaction in which this was said; an empty text fits every one.
     trap: Option<(String, AtCommit)>,
     connections: HashMap<u64, Connection>,
@@ -60,14 +64,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it listens");
         let gate = Arc::new(Gate {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                port,
+                ..State::default()
+            }),
             changed: Condvar::new(),
         });
         let ours = Arc::clone(&gate);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // A server that is away refuses; so do we, by closing what was taken.
-                drop(ours.carry(client, port));
+                drop(ours.carry(client));
             }
         });
         Self { address, gate }
@@ -78,9 +85,20 @@ impl Proxy {
         self.address.port()
     }
 
-    /// Lets everything through again, first what was held.
+    /// New connections lead to this port from now on, as those of a name that means another machine.
+    pub fn lead_to(&self, port: u16) {
+        self.gate.change(|state| state.port = port);
+    }
+
+    /// Every answer of the server takes so much longer, on every connection.
+    pub fn delay(&self, by: Duration) {
+        self.gate.change(|state| state.delay = by);
+    }
+
+    /// Lets everything through again at once, first what was held.
     pub fn pass(&self) {
         self.gate.change(|state| {
+            state.delay = Duration::ZERO;
             (state.holds_requests, state.holds_answers, state.is_cut) = (false, false, false);
             state.trap = None;
             for connection in state.connections.values_mut() {
@@ -165,8 +183,12 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn carry(self: &Arc<Self>, client: TcpStream, port: u16) -> std::io::Result<()> {
-        if self.state().is_cut {
+    fn carry(self: &Arc<Self>, client: TcpStream) -> std::io::Result<()> {
+        let (is_cut, port) = {
+            let state = self.state();
+            (state.is_cut, state.port)
+        };
+        if is_cut {
             return client.shutdown(Shutdown::Both);
         }
         let server = TcpStream::connect(("127.0.0.1", port))?;
@@ -222,9 +244,24 @@ impl Gate {
     fn carry_answers(&self, number: u64, mut from: &TcpStream, mut to: &TcpStream) {
         let mut piece = vec![0_u8; 16 * 1024];
         while let Some(bytes) = read(&mut from, &mut piece) {
+            self.wait_a_while();
             if !self.may_pass(number, Direction::ToClient) || to.write_all(bytes).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Waits for the delay that there is, or until it is taken away.
+    fn wait_a_while(&self) {
+        let begun = Instant::now();
+        let mut state = self.state();
+        while let Some(left) = state
+            .delay
+            .checked_sub(begun.elapsed())
+            .filter(|left| !left.is_zero())
+        {
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.expect("no thread panics with the state").0;
         }
     }
 

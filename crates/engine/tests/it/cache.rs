@@ -432,6 +432,8 @@ enum Flaw {
     AnyFill,
     /// A fill wins over what is there at the same version.
     TieToTheFill,
+    /// What is known is ordered by the numbers of the changes, of which a fill has the last one that was heard of.
+    OrderedByChange,
 }
 
 /// A small cache of one key with one flaw.
@@ -441,6 +443,10 @@ struct Broken {
     marks: usize,
     running: usize,
     recent: Option<Record>,
+    /// The last change that was heard of, and the numbers of what is known.
+    heard: u64,
+    entry_number: u64,
+    recent_number: u64,
 }
 
 impl Broken {
@@ -451,6 +457,9 @@ impl Broken {
             marks: 0,
             running: 0,
             recent: None,
+            heard: 0,
+            entry_number: 0,
+            recent_number: 0,
         }
     }
 
@@ -470,19 +479,21 @@ impl Rule for Broken {
     }
     fn finish_load(&mut self, (): (), read: Record) -> Option<Record> {
         self.end();
-        let is_older = |known: Option<Record>| {
+        let is_older = |known: Option<Record>, number: u64| {
             known.is_some_and(|known| match self.flaw {
                 Flaw::AnyFill => false,
+                Flaw::OrderedByChange => number > self.heard,
                 Flaw::TieToTheFill => known.version > read.version,
                 _ => known.version > read.version || (known.state.is_deleted() && !read.state.is_deleted()),
             })
         };
         match self.entry {
-            here if is_older(here) => here,
-            _ if is_older(self.recent) => None,
+            here if is_older(here, self.entry_number) => here,
+            _ if is_older(self.recent, self.recent_number) => None,
             _ if self.marks > 0 => Some(read),
             _ => {
                 self.entry = Some(read);
+                self.entry_number = self.heard;
                 self.entry
             }
         }
@@ -494,6 +505,8 @@ impl Rule for Broken {
         }
     }
     fn apply(&mut self, record: Record) {
+        self.heard += 1;
+        (self.entry_number, self.recent_number) = (self.heard, self.heard);
         if self.flaw != Flaw::NoMemory && self.recent.is_none_or(|recent| recent.version < record.version) {
             self.recent = Some(record);
         }
@@ -681,7 +694,12 @@ proptest! {
 fn broken_rules_break_the_property() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let steps = steps();
-    for flaw in [Flaw::NoMarks, Flaw::NoMemory, Flaw::AnyFill] {
+    for flaw in [
+        Flaw::NoMarks,
+        Flaw::NoMemory,
+        Flaw::AnyFill,
+        Flaw::OrderedByChange,
+    ] {
         let found = (0..20_000).any(|_| {
             let steps = steps.new_tree(&mut runner).unwrap().current();
             first_violation(Broken::new(flaw), &steps).is_some()

@@ -94,8 +94,10 @@ fn created(
     let (key, value, survives_failover, is_repeated) = match made {
         Once::Now((key, value, survives)) => (key, Some(value), survives, false),
         Once::Before(repeated) => {
-            let Repeated { key, value, .. } = *repeated;
-            (key, value, None, true)
+            let Repeated {
+                key, value, known, ..
+            } = *repeated;
+            (key, value, known.survives_failover, true)
         }
     };
     let shown = CreatedKeyView {
@@ -123,20 +125,25 @@ async fn rotate(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
             attempt,
         )
         .await?;
-    let (key, secrets, value, confirmed) = match done {
+    let is_repeated = matches!(done, Once::Before(_));
+    let (key, secrets, value, known) = match done {
         Once::Now(rotated) => {
             let written = rotated.written;
-            let confirmed = Some(written.known);
-            (written.key, written.secrets, Some(rotated.value), confirmed)
+            (written.key, written.secrets, Some(rotated.value), written.known)
         }
         Once::Before(repeated) => {
-            let Repeated { key, secrets, value } = *repeated;
-            (key, secrets, value, None)
+            let Repeated {
+                key,
+                secrets,
+                value,
+                known,
+            } = *repeated;
+            (key, secrets, value, known)
         }
     };
     let shown = RotatedKeyView {
         key: KeyDetailView {
-            survives_failover: confirmed.and_then(|confirmed| confirmed.survives_failover),
+            survives_failover: known.survives_failover,
             ..detail(engine, &key, &secrets).await?
         },
         // The other place where a value leaves the server.
@@ -144,7 +151,7 @@ async fn rotate(grant: Grant, mut call: ManagementCall) -> Result<Response, Prob
         endpoint: call.management.site.public_url.clone(),
     };
     let response = reply::json_at_version(StatusCode::OK, key.record.version, &shown)?;
-    Ok(marked(response, confirmed.is_none()))
+    Ok(marked(response, is_repeated))
 }
 
 fn marked(mut response: Response, is_repeated: bool) -> Response {

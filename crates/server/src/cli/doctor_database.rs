@@ -106,3 +106,93 @@ async fn held_since(store: &Store) -> Option<Timestamp> {
     held.first()?;
     store.last_restore_at().await.ok()?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promises() -> Promises {
+        Promises {
+            host: "db1:5432".to_owned(),
+            unsafe_settings: Vec::new(),
+            standby: Standby::Synchronous,
+            has_session_settings: true,
+            wakes: true,
+        }
+    }
+
+    /// What is not good of it, and what is said.
+    fn found(promises: &Promises) -> Vec<(bool, String)> {
+        let findings = judge(promises).into_iter();
+        findings
+            .filter(|(verdict, _)| *verdict != Verdict::Good)
+            .map(|(verdict, message)| (verdict == Verdict::Bad, message))
+            .collect()
+    }
+
+    #[test]
+    fn a_database_that_promises_everything_is_good() {
+        assert_eq!(found(&promises()), []);
+    }
+
+    #[test]
+    fn each_promise_that_is_not_made_is_named_with_what_to_do() {
+        let expected = [
+            (
+                Promises {
+                    unsafe_settings: vec!["fsync".to_owned()],
+                    ..promises()
+                },
+                true,
+                "fsync off",
+            ),
+            (
+                Promises {
+                    standby: Standby::Asynchronous,
+                    ..promises()
+                },
+                false,
+                "an acknowledged delete can be lost",
+            ),
+            (
+                Promises {
+                    standby: Standby::Missing,
+                    ..promises()
+                },
+                true,
+                "no write ends until one is",
+            ),
+            (
+                Promises {
+                    standby: Standby::Unseen,
+                    ..promises()
+                },
+                false,
+                "GRANT pg_monitor",
+            ),
+            (
+                Promises {
+                    has_session_settings: false,
+                    ..promises()
+                },
+                true,
+                "a pooler in between",
+            ),
+            (
+                Promises {
+                    wakes: false,
+                    ..promises()
+                },
+                true,
+                "PgBouncer in transaction mode",
+            ),
+        ];
+        for (promises, is_bad, words) in expected {
+            let found = found(&promises);
+            assert!(
+                matches!(&found[..], [(bad, said)] if *bad == is_bad && said.contains(words)),
+                "{found:?} for {promises:?}"
+            );
+        }
+    }
+}

@@ -9,8 +9,8 @@ use super::Surroundings;
 use super::client::call;
 use super::output;
 
-const HEADER: [&str; 8] = [
-    "NAME", "STATE", "LEASE", "LAG", "CLOCK", "VERSION", "SINCE", "ROLE",
+const HEADER: [&str; 9] = [
+    "NAME", "STATE", "LEASE", "APPLIED", "LAG", "CLOCK", "VERSION", "SINCE", "ROLE",
 ];
 
 pub(super) async fn run(surroundings: &Surroundings) -> Result<()> {
@@ -28,11 +28,8 @@ fn row(node: &NodeView) -> Vec<String> {
         node.name.clone(),
         node.state.clone(),
         lease(node),
-        if is_counted(node) {
-            node.lag.to_string()
-        } else {
-            "-".to_owned()
-        },
+        if_counted(node, node.applied),
+        if_counted(node, node.lag),
         clock(node),
         node.version.clone(),
         node.started_at.clone().unwrap_or_else(|| "-".to_owned()),
@@ -41,8 +38,11 @@ fn row(node: &NodeView) -> Vec<String> {
 }
 
 /// What a node knew that was counted out says nothing any more, and one that is joining knows nothing.
-fn is_counted(node: &NodeView) -> bool {
-    matches!(node.state.as_str(), "serving" | "overdue")
+fn if_counted(node: &NodeView, number: i64) -> String {
+    match node.state.as_str() {
+        "serving" | "overdue" => number.to_string(),
+        _ => "-".to_owned(),
+    }
 }
 
 fn lease(node: &NodeView) -> String {
@@ -99,7 +99,7 @@ mod tests {
         let shown = row(&node()).join("|");
         assert_eq!(
             shown,
-            "a|serving|1.2 s|2|-12 ms|1.2.3|2026-01-02T03:04:05.006Z|(this one) first"
+            "a|serving|1.2 s|7|2|-12 ms|1.2.3|2026-01-02T03:04:05.006Z|(this one) first"
         );
         let lapsed = NodeView {
             state: "lapsed".to_owned(),
@@ -108,7 +108,7 @@ mod tests {
             first: false,
             ..node()
         };
-        assert_eq!(row(&lapsed)[2..4], ["over for 61.0 s", "-"]);
+        assert_eq!(row(&lapsed)[2..5], ["over for 61.0 s", "-", "-"]);
     }
 
     #[test]
@@ -121,6 +121,6 @@ mod tests {
         };
         let shown = row(&only);
         assert_eq!(shown[2], "without end");
-        assert!(shown[7].contains("the only process"), "{shown:?}");
+        assert!(shown[8].contains("the only process"), "{shown:?}");
     }
 }

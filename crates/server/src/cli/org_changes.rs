@@ -288,6 +288,7 @@ pub(super) async fn restore(surroundings: &Surroundings, id: &str) -> Result<()>
         "the organization was not deleted"
     };
     output::note(note);
+    output::note_failover(done.standing.survives_failover);
     Ok(())
 }
 

@@ -95,6 +95,11 @@ async fn stop_all(surroundings: &Surroundings, yes: bool) -> Result<ExitCode> {
         output::data(&format!("{} {}\n", organization.id, organization.state));
     }
     output::note("no key is accepted any more; each organization goes on with `keyward org resume ID`");
+    let mut survive = stopped
+        .organizations
+        .iter()
+        .filter_map(|organization| organization.survives_failover);
+    output::note_failover(Some(survive.all(|one| one)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,6 +119,7 @@ async fn stop_organization(surroundings: &Surroundings, organization: &str, yes:
         output::note(&format!(
             "no key of the organization is accepted any more; it goes on with `keyward org resume {organization}`"
         ));
+        output::note_failover(stopped.survives_failover);
     }
     Ok(ExitCode::from(u8::from(!stopped.complete)))
 }
@@ -189,5 +195,6 @@ pub(super) async fn resume_organization(surroundings: &Surroundings, id: &str) -
         "the organization is {}{already}; keys that were paused one by one stay paused",
         done.state
     ));
+    output::note_failover(done.survives_failover);
     Ok(())
 }

@@ -14,6 +14,7 @@ mod epoch;
 mod key_list;
 mod key_list_context;
 mod keys;
+mod nodes;
 mod organizations;
 mod postgres;
 mod schema;

@@ -7,7 +7,8 @@ use keyward_store::{Database, Store, StoreError};
 use keyward_testkit::deadline::PATIENCE;
 use keyward_testkit::engine::{Kind, Place};
 use keyward_testkit::postgres_server::{PostgresServer, Stop, certificate};
-use sqlx::{Connection as _, PgConnection};
+use keyward_testkit::proxy::Proxy;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 const ENCRYPTED: &str = "SELECT DISTINCT ssl::text FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
     WHERE application_name = 'keyward'";
@@ -257,7 +258,7 @@ async fn empty_databases_are_migrated_by_several_starts_at_once() {
 async fn a_migration_waits_for_a_table_in_use_without_holding_up_those_that_use_it() {
     let place = Place::new(Kind::Postgres);
     let running = place.store().await;
-    // As if the newest migration were still to come; it puts indexes of this table in other ones' place.
+    // As if one of the migrations were still to come; it puts indexes of this table in other ones' place.
     for sql in [
         "DROP INDEX secret_key_by_next_rotation",
         "DROP INDEX secret_key_by_creator",
@@ -293,3 +294,42 @@ async fn a_migration_waits_for_a_table_in_use_without_holding_up_those_that_use_
 
 const WAITING: &str =
     "SELECT (count(*) > 0)::text FROM pg_locks WHERE NOT granted AND relation = 'secret_key'::regclass";
+
+/// A name that means one machine now and another one later, as with a floating address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_behind_the_same_name_is_not_used_unnoticed() {
+    let (first, second) = (PostgresServer::start(), PostgresServer::start());
+    let password_of = |server: &PostgresServer| {
+        let url = server.url(server.port());
+        let (_, rest) = url.split_once("keyward:").unwrap();
+        rest.split_once('@').unwrap().0.to_owned()
+    };
+    // So that its identity alone tells it apart.
+    let mut alike = PgConnection::connect(&second.url(second.port())).await.unwrap();
+    let same = format!("ALTER ROLE keyward PASSWORD '{}'", password_of(&first));
+    sqlx::raw_sql(AssertSqlSafe(same))
+        .execute(&mut alike)
+        .await
+        .unwrap();
+    let name = Proxy::to(first.port());
+    let store = open(&first.url(name.port())).await.unwrap();
+    store.migrate().await.unwrap();
+    assert!(writes(&store, "one").await);
+
+    let second_url = second.url(second.port());
+    let other = open(&second_url.replace(&password_of(&second), &password_of(&first)))
+        .await
+        .unwrap();
+    other.migrate().await.unwrap();
+    name.lead_to(second.port());
+    name.reset();
+    assert!(!writes(&store, "two").await);
+    assert_eq!(other.setting("test.value").await.unwrap(), None);
+
+    name.lead_to(first.port());
+    name.reset();
+    eventually("the first server is not used again", async || {
+        writes(&store, "three").await
+    })
+    .await;
+}

@@ -14,7 +14,7 @@ use keyward_testkit::postgres_server::PostgresServer;
 use keyward_testkit::proxy::Proxy;
 use keyward_testkit::server::{Installation, KeywardProcess};
 use keyward_testkit::wire::{self, Reply};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::PROGRAM;
 use crate::support::succeed;
@@ -51,8 +51,13 @@ impl Cluster {
 
     /// The database and the folders, before any node runs.
     pub(super) fn prepare(count: usize) -> Self {
+        Self::prepare_with(count, &[])
+    }
+
+    /// As [`Cluster::prepare`], each node with these settings more.
+    pub(super) fn prepare_with(count: usize, settings: &[(&str, &str)]) -> Self {
         let postgres = PostgresServer::start();
-        let nodes: Vec<Node> = (0..count).map(|_| Node::over(&postgres)).collect();
+        let nodes: Vec<Node> = (0..count).map(|_| Node::over(&postgres, settings)).collect();
         let keyring = |node: &Node| node.installation.data_folder().join("keyring.json");
         succeed(&nodes[0].installation.cli(&["keyring", "init"]));
         for node in &nodes[1..] {
@@ -75,13 +80,16 @@ impl Cluster {
 }
 
 impl Node {
-    fn over(postgres: &PostgresServer) -> Self {
+    fn over(postgres: &PostgresServer, settings: &[(&str, &str)]) -> Self {
         let proxy = Proxy::to(postgres.port());
         let url = postgres.url(proxy.port());
         let installation = Installation::new(PROGRAM)
             .with_environment("KEYWARD_DATABASE_URL", url)
             // What went wrong and where it listens, without a line for each of thousands of requests.
             .with_environment("KEYWARD_LOG", "warn,keyward::serve=info");
+        let installation = settings.iter().fold(installation, |installation, (name, value)| {
+            installation.with_environment(name, *value)
+        });
         Self {
             proxy,
             installation: Arc::new(installation),
@@ -154,6 +162,14 @@ impl Node {
         answer.is_some_and(|answer| answer.status == 200)
     }
 
+    /// How far the node's clock is before the database's, as it says itself; `None` where it does not say.
+    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
+        let listed = self.manage("GET", "/v1/nodes", &json!({}))?;
+        let nodes = listed.json()["items"].as_array()?.clone();
+        let own = nodes.into_iter().find(|node| node["own"] == true)?;
+        own["clock_offset_ms"].as_i64()
+    }
+
     /// `GET /v1/verify`; `None` where no answer came.
     pub(super) fn verify(&self, value: &str) -> Option<Reply> {
         let header = format!("Authorization: Bearer {value}");
@@ -162,12 +178,22 @@ impl Node {
 
     /// A request to the management API as the local administrator; `None` where no answer came.
     pub(super) fn manage(&self, method: &str, path: &str, body: &Value) -> Option<Reply> {
-        let socket = self.installation.data_folder().join("keyward.sock");
         let headers: &[String] = if method == "PATCH" {
             &["If-Match: *".to_owned()]
         } else {
             &[]
         };
+        self.manage_with(headers, (method, path), body)
+    }
+
+    /// As [`Node::manage`], with these lines in the request's head.
+    pub(super) fn manage_with(
+        &self,
+        headers: &[String],
+        (method, path): (&str, &str),
+        body: &Value,
+    ) -> Option<Reply> {
+        let socket = self.installation.data_folder().join("keyward.sock");
         wire::manage_within(&socket, (method, path), headers, &body.to_string(), ANSWER_LIMIT)
     }
 

@@ -109,6 +109,7 @@ fn chosen<T: FromStr>(variable: &str) -> Option<T> {
 }
 
 fn run(seed: u64, deletes: usize, faults: &[Fault]) {
+    tell(&format!("faults: seed {seed} begins"));
     let cluster = Cluster::start(chosen(NODES_VARIABLE).unwrap_or(USUAL_NODES));
     let history = History::begin();
     let workload = Workload::of(&cluster, &history);
@@ -213,13 +214,15 @@ fn let_fail(fault: Fault, workload: &Workload<'_>, chance: &mut Chance) -> Optio
             true
         }
         Fault::ClockAhead | Fault::ClockBehind => {
-            node.terminate();
-            node.start_with_clock_off(match fault {
+            let seconds = match fault {
                 Fault::ClockAhead => CLOCK_OFF_SECONDS,
                 _ => -CLOCK_OFF_SECONDS,
-            });
+            };
+            node.terminate();
+            node.start_with_clock_off(seconds);
             for_ms(longer_than_a_lease);
-            true
+            let offset = node.clock_offset_ms().unwrap_or_default();
+            (offset - i64::from(seconds) * 1_000).abs() < 2_000
         }
     };
     node.proxy.pass();
@@ -236,7 +239,7 @@ fn let_fail(fault: Fault, workload: &Workload<'_>, chance: &mut Chance) -> Optio
             .collect();
         return Some(format!("not ready again, nodes {unready:?}: {told}"));
     }
-    (!is_caught).then(|| format!("no commit was caught, so that nothing was tried: {told}"))
+    (!is_caught).then(|| format!("it did not take effect, so that nothing was tried: {told}"))
 }
 
 /// Waits until every node is ready at one moment; whether there was such a moment in time.

@@ -29,7 +29,15 @@ fn operators_see_how_each_node_stands() {
     let table = succeed(&second.installation.cli(&["nodes"]));
     says(
         &table,
-        &["NAME", "LEASE", "serving", "(this one)", "first", " ms"],
+        &[
+            "NAME",
+            "LEASE",
+            "APPLIED",
+            "serving",
+            "(this one)",
+            "first",
+            " ms",
+        ],
     );
     assert_eq!(table.lines().count(), 4, "{table}");
     assert_eq!(table.matches("(this one)").count(), 1, "{table}");
@@ -52,6 +60,10 @@ fn one_that_was_frozen_tells_what_it_lost(first: &Node, frozen: &Node) {
     let before = metric(first, "keyward_writes_waited_out_total");
     frozen.freeze();
     let deleted = delete(first, &ended.0);
+    // The writer may have waited long enough before the row could say so.
+    wait_for("the frozen node was not counted out", || {
+        (nodes(first)[1]["state"] == "lapsed").then_some(())
+    });
     frozen.thaw();
     assert_eq!(deleted["waited_out"], 1, "{deleted}");
     assert_eq!(metric(first, "keyward_writes_waited_out_total"), before + 1.0);
