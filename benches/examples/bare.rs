@@ -17,10 +17,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use keyward_benches::bare::{BareMap, BareRecord, bearer};
+use keyward_benches::serving::serve;
 use keyward_core::level::PermissionLevel;
 use keyward_core::scope::ScopeSet;
 
@@ -50,21 +50,7 @@ async fn main() {
         .expect("the second argument is the file for the address");
     let bare = Arc::new(Bare::read(&keys_file));
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port of the loopback address is free");
-    let address = listener.local_addr().expect("a bound listener has an address");
-    // Renamed when it is whole: whoever waits for the file reads all of it.
-    let unfinished = format!("{address_file}.part");
-    std::fs::write(&unfinished, address.to_string()).expect("the address can be written");
-    std::fs::rename(&unfinished, &address_file).expect("the address can be written");
-    let listener = listener.tap_io(|stream| {
-        // Without it an answer could wait for the acknowledgement of the one before; failing changes only the time.
-        drop(stream.set_nodelay(true));
-    });
-    axum::serve(listener, routes(bare))
-        .await
-        .expect("the server serves until it is killed");
+    serve(routes(bare), &address_file).await;
 }
 
 #[expect(

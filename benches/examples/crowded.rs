@@ -1,8 +1,8 @@
 //! More keys than the cache has room for: `crowded DATA_FOLDER KEYS_FILE CACHED`, on a folder that was seeded and that no server is on.
 //!
 //! Asks for keys that are drawn at random, evenly and unevenly, and prints which share was answered from memory beside the
-//! share that the traffic allows, and by how many bytes the process grew for each key that the cache then held; then how long a verify
-//! from the database takes beside one read of the database's row. Uses are not counted.
+//! share that the traffic allows; then how long a verify from the database takes beside one read of the database's row. Uses are not
+//! counted.
 //! Started by `cargo xtask load`, which reads the last lines.
 
 #![expect(
@@ -13,7 +13,6 @@
 
 use std::time::Instant;
 
-use keyward_benches::memory::resident_bytes;
 use keyward_benches::subject::Subject;
 use keyward_core::ids::KeyId;
 use keyward_core::keyring::Keyring;
@@ -21,8 +20,6 @@ use keyward_engine::cache::BYTES_PER_PLAIN_KEY;
 use keyward_engine::usage_notes::Counting;
 use keyward_store::Database;
 
-/// Keys that are asked for before anything is counted.
-const FIRST: usize = 500;
 /// Reads and verifies that are timed.
 const TIMED: usize = 5_000;
 
@@ -49,11 +46,6 @@ fn main() {
         cached < keys.len(),
         "CACHED is less than there are keys: some have to be read"
     );
-    // What the first reads need once is not counted as the keys'.
-    for (header, _) in keys.iter().take(FIRST) {
-        subject.verify_wherever(header.as_bytes());
-    }
-    let (first_keys, first_bytes) = (subject.engine().cache().len(), resident_bytes());
 
     let mut draws = Draws(0x9E37_79B9_7F4A_7C15);
     // Nine of ten requests are for as many keys as fill half the cache, and those lie anywhere.
@@ -84,10 +76,6 @@ fn main() {
             100.0 * allowed.min(1.0)
         );
     }
-
-    let grown = resident_bytes().saturating_sub(first_bytes);
-    let held = subject.engine().cache().len().saturating_sub(first_keys);
-    println!("bytes_per_key {}", grown / held.max(1));
 
     let (mut loaded, mut read) = (0, 0);
     let (mut verify_ns, mut read_ns) = (0, 0);

@@ -38,13 +38,12 @@ impl<S: BuildHasher + Default> BareMap<S> {
 
     /// Takes a key in.
     pub fn insert(&self, key_text: &[u8], record: BareRecord) {
-        self.records.pin().insert(Sha256::digest(key_text).into(), record);
+        self.records.pin().insert(digest(key_text), record);
     }
 
     /// The record of a key.
     pub fn find(&self, key_text: &[u8]) -> Option<BareRecord> {
-        let digest: [u8; 32] = Sha256::digest(key_text).into();
-        self.records.pin().get(&digest).copied()
+        self.records.pin().get(&digest(key_text)).copied()
     }
 
     /// How many keys there are.
@@ -75,6 +74,11 @@ impl Hasher for PrefixHasher {
 
     // The length prefix that `Hash` writes for arrays carries nothing.
     fn write_usize(&mut self, _: usize) {}
+}
+
+/// What stands for a key everywhere in the baselines.
+pub fn digest(key_text: &[u8]) -> [u8; 32] {
+    Sha256::digest(key_text).into()
 }
 
 /// The key in an `Authorization` header, as the baseline takes it.

@@ -15,4 +15,5 @@
 pub mod bare;
 pub mod corpus;
 pub mod memory;
+pub mod serving;
 pub mod subject;

@@ -56,6 +56,9 @@ type Counts = BTreeMap<String, u64>;
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let valgrind = system::find_or_install("valgrind")?;
     let program = build()?;
+    if let Some(folder) = &options.keep {
+        fs::create_dir_all(folder).with_context(|| format!("could not make `{}`", folder.display()))?;
+    }
     let mut counts = Counts::new();
     for (step, has_digest) in STEPS {
         let whole = count(&valgrind, &program, step, options.keep.as_deref())?;

@@ -5,9 +5,10 @@
 //! one round: between rounds a machine changes more than the targets differ. The server's own processor time an answer
 //! is the least noisy figure.
 //! This file says what is measured; `process` starts and watches the servers, `generator` drives them, `warm` fills
-//! Keyward's cache, `table` and `goals` print, `aside` runs what is measured without HTTP.
+//! Keyward's cache, `table` and `goals` print, `aside` runs what is measured without HTTP, `beside` other servers of keys.
 
 mod aside;
+mod beside;
 mod generator;
 mod goals;
 mod process;
@@ -23,9 +24,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use self::beside::{Beside, Peer, Place};
 use self::generator::{Generator, Run};
 use self::goals::Aside;
-use self::process::Server;
+use self::process::{START_LIMIT, Server};
 use crate::system;
 
 /// How long a target is asked before its first measurement.
@@ -61,6 +63,10 @@ pub(crate) struct Options {
     /// Leave out what is measured without HTTP, which takes as long again
     #[arg(long)]
     only_http: bool,
+
+    /// Other servers of keys to measure in the same rounds; each is installed, and given as many keys
+    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    beside: Vec<Peer>,
 }
 
 /// One thing to ask a server, over and over.
@@ -78,6 +84,7 @@ struct Target {
 enum Host {
     Keyward,
     Bare,
+    Beside(Peer),
 }
 
 /// What every answer must be; any other one is an error.
@@ -180,6 +187,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let bare = start_bare(&programs, &texts, &folder.path)?;
     let keyward = start_keyward(&programs, &data, &folder.path, options.keys)?;
     fill(&keyward, &bare, &texts.join("keys"), options.keys)?;
+    let place = Place {
+        programs: &programs,
+        folder: &folder.path,
+        texts: &texts,
+        keys: options.keys,
+        sample: options.sample,
+    };
+    let beside = Beside::start(&options.beside, &place)?;
+    let all_targets: Vec<Target> = TARGETS.into_iter().chain(beside.targets()).collect();
 
     let mut rounds = Vec::with_capacity(options.rounds);
     for number in 0..=options.rounds {
@@ -189,17 +205,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         } else {
             Duration::from_secs(options.seconds)
         };
-        let mut targets: Vec<&Target> = TARGETS.iter().collect();
+        let mut targets: Vec<&Target> = all_targets.iter().collect();
         // Back and forth, so that what drifts with time does not always fall on the same targets.
         if number % 2 == 1 {
             targets.reverse();
         }
         let mut round = Vec::with_capacity(targets.len());
         for target in targets {
-            let server = if target.host == Host::Bare {
-                &bare
-            } else {
-                &keyward
+            let server = match target.host {
+                Host::Keyward => &keyward,
+                Host::Bare => &bare,
+                Host::Beside(peer) => beside
+                    .server(peer)
+                    .context("a server is asked that was not started")?,
             };
             round.push((target.name, measure(&generator, server, target, &texts, time)?));
         }
@@ -208,8 +226,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             rounds.push(round);
         }
     }
-    println!("\n{}", table::of(&rounds));
-    drop((keyward, bare));
+    println!("\n{}", table::of(&all_targets, &rounds));
+    drop((keyward, bare, beside));
     let mut aside = Aside::default();
     if !options.only_http {
         let cached = options.cached.unwrap_or(options.keys / 10).max(1);
@@ -276,7 +294,8 @@ fn start_bare(programs: &Path, texts: &Path, folder: &Path) -> Result<Server> {
     let address_file = folder.join("bare-address");
     let mut command = Command::new(programs.join("examples/bare"));
     command.args([texts.join("keys"), address_file.clone()]);
-    Server::start("bare", command, &address_file, &folder.join("bare.log"))
+    let log = folder.join("bare.log");
+    Server::start("bare", command, (&address_file, &log), START_LIMIT)
 }
 
 fn start_keyward(programs: &Path, data: &Path, folder: &Path, keys: usize) -> Result<Server> {
@@ -288,12 +307,8 @@ fn start_keyward(programs: &Path, data: &Path, folder: &Path, keys: usize) -> Re
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         // More than is needed: the cache divides its room evenly, keys do not fall evenly, and some may be no plain ones.
         .args(["--cache-bytes", &(keys * ROOM_PER_KEY).to_string()]);
-    Server::start(
-        "keyward",
-        command,
-        &data.join("listen-address"),
-        &folder.join("keyward.log"),
-    )
+    let (address_file, log) = (data.join("listen-address"), folder.join("keyward.log"));
+    Server::start("keyward", command, (&address_file, &log), START_LIMIT)
 }
 
 /// Asks for every key once: fills Keyward's cache from its database, and checks that both servers know all keys. Waits until what that

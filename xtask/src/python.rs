@@ -17,6 +17,11 @@ const CLIENT_VERSION: &str = "0.1.0b7";
 
 const SCHEMATHESIS_VERSION: &str = "4.32.5";
 
+/// What is measured beside Keyward where that is asked for: exact versions, as another one is another measurement.
+const DRF_API_KEY_VERSION: &str = "3.1.0";
+const DRF_PACKAGES: &str =
+    "djangorestframework-api-key==3.1.0 djangorestframework==3.18.3 django==5.2.19 gunicorn==27.0.1";
+
 /// A mail server, and a receiver's half of Standard Webhooks, to test notices against.
 const NOTICE_PACKAGES: [(&str, &str); 2] = [("aiosmtpd", "1.4.6"), ("standardwebhooks", "1.1.0")];
 
@@ -58,6 +63,18 @@ pub(crate) fn schemathesis() -> Result<PathBuf> {
         &format!("venv-schemathesis-{SCHEMATHESIS_VERSION}"),
         &format!("schemathesis=={SCHEMATHESIS_VERSION}"),
         &check,
+    )
+}
+
+/// The Python of an environment that holds djangorestframework-api-key and what serves it.
+pub(crate) fn drf_api_key() -> Result<PathBuf> {
+    environment(
+        &format!("venv-drf-api-key-{DRF_API_KEY_VERSION}"),
+        DRF_PACKAGES,
+        &format!(
+            "import django, gunicorn, importlib.metadata, rest_framework; \
+             assert importlib.metadata.version('djangorestframework-api-key') == '{DRF_API_KEY_VERSION}'"
+        ),
     )
 }
 

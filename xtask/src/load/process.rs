@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 /// The baseline reads a million keys before it serves.
-const START_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(60);
 /// A server that uses less of a processor than this for so many seconds has nothing to do.
 const IDLE_SHARE: f64 = 0.05;
 const IDLE_SECONDS: u32 = 3;
@@ -26,7 +26,12 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts a program that writes its address into a file once it serves.
-    pub(super) fn start(name: &str, mut command: Command, address_file: &Path, log: &Path) -> Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        mut command: Command,
+        (address_file, log): (&Path, &Path),
+        limit: Duration,
+    ) -> Result<Self> {
         let log_file = File::create(log).with_context(|| format!("could not make `{}`", log.display()))?;
         let child = command
             .stdin(Stdio::null())
@@ -40,7 +45,7 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             ticks_per_second: ticks_per_second()?,
         };
-        let deadline = Instant::now() + START_LIMIT;
+        let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if let Some(status) = server.child.try_wait().context("could not look after a server")? {
                 bail!(
