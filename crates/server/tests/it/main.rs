@@ -14,6 +14,7 @@ mod backup;
 mod browser;
 mod configuration;
 mod durability;
+mod examples;
 mod failover;
 mod health;
 mod key_life;
