@@ -125,8 +125,9 @@ pub async fn seed(seeding: &Seeding) {
         tx.commit().await.expect("the keys can be committed");
     }
     store.close().await;
+    let mut connection = connect(&file).await;
     for index in indexes {
-        run(&file, index).await;
+        run(&mut connection, index).await;
     }
 
     let mut forged = PrivateFile::create(&texts_folder.join(files::FORGED));
@@ -146,15 +147,13 @@ async fn drop_indexes(file: &Path) -> Vec<String> {
         .await
         .expect("the indexes can be listed");
     for (name, _) in &indexes {
-        run(file, format!("DROP INDEX {name}")).await;
+        run(&mut connection, format!("DROP INDEX {name}")).await;
     }
     indexes.into_iter().map(|(_, made_by)| made_by).collect()
 }
 
-async fn run(file: &Path, sql: String) {
-    let ran = sqlx::query(AssertSqlSafe(sql))
-        .execute(&mut connect(file).await)
-        .await;
+async fn run(connection: &mut SqliteConnection, sql: String) {
+    let ran = sqlx::query(AssertSqlSafe(sql)).execute(connection).await;
     ran.expect("the statement runs");
 }
 

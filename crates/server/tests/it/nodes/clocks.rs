@@ -3,9 +3,9 @@
 use keyward_api::moment;
 use keyward_testkit::deadline::wait_for;
 use keyward_testkit::wire;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::cluster::{Cluster, ORGANIZATION, faketime};
+use super::cluster::{Cluster, KEYS, ORGANIZATION, faketime, text};
 use super::tell;
 use crate::support::{outcome, says};
 
@@ -34,18 +34,14 @@ fn a_node_whose_clock_is_wrong_decides_by_the_database_s_and_says_so() {
     let expected = i64::from(OFF_SECONDS) * 1_000;
     assert!((offset - expected).abs() < 2_000, "{offset}");
 
-    let create = |body: &serde_json::Value| {
-        let path = format!("/v1/organizations/{ORGANIZATION}/keys");
-        right.manage("POST", &path, body).expect("an answer").json()
-    };
+    let create = |body: &Value| right.done("POST", KEYS, body);
     let first = create(&json!({ "name": "First" }));
-    let made_at = first["created_at"].as_str().expect("a moment");
-    let soon = moment::write(moment::read(made_at).expect("it is one").plus_ms(SOON_MS));
+    let made_at = text(&first, "created_at");
+    let soon = moment::write(moment::read(&made_at).expect("it is one").plus_ms(SOON_MS));
     let ending = create(&json!({ "name": "Ends soon", "expires_at": soon }));
     let beginning = create(&json!({ "name": "Begins soon", "not_before": soon }));
     for node in &cluster.nodes {
-        let outcome =
-            |key: &serde_json::Value| outcome(&node.address(), key["value"].as_str().expect("a value"));
+        let outcome = |key: &Value| outcome(&node.address(), &text(key, "value"));
         assert_eq!(
             [&first, &ending, &beginning].map(outcome),
             ["204", "204", "key_not_yet_valid"]

@@ -20,6 +20,8 @@ use crate::PROGRAM;
 use crate::support::succeed;
 
 pub(super) const ORGANIZATION: &str = "org-1";
+/// Its keys, in the management API.
+pub(super) const KEYS: &str = "/v1/organizations/org-1/keys";
 /// For how long an answer is waited for before its outcome counts as unknown: longer than the longest fault.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 const READY_LIMIT: Duration = Duration::from_secs(2);
@@ -197,10 +199,37 @@ impl Node {
         wire::manage_within(&socket, (method, path), headers, &body.to_string(), ANSWER_LIMIT)
     }
 
+    /// As [`Node::manage`], for a request that must succeed.
+    #[track_caller]
+    pub(super) fn done(&self, method: &str, path: &str, body: &Value) -> Value {
+        let reply = self.manage(method, path, body).expect("an answer");
+        assert!(matches!(reply.status, 200 | 201), "{path}: {reply:?}");
+        reply.json()
+    }
+
+    /// Makes a key of the organization; its id and its value.
+    #[track_caller]
+    pub(super) fn create(&self, name: &str) -> (String, String) {
+        let made = self.done("POST", KEYS, &json!({ "name": name }));
+        (text(&made, "id"), text(&made, "value"))
+    }
+
+    /// Deletes a key; what is answered.
+    #[track_caller]
+    pub(super) fn delete(&self, id: &str) -> Value {
+        self.done("POST", &format!("/v1/keys/{id}/delete"), &json!({}))
+    }
+
     /// A command that must succeed.
     pub(super) fn cli(&self, arguments: &[&str]) -> Value {
         self.installation.cli_json(arguments)
     }
+}
+
+/// A text that a reply has.
+#[track_caller]
+pub(super) fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().expect("it has the field").to_owned()
 }
 
 /// The library of Debian's package `faketime`.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use keyward_testkit::deadline::wait_for;
 use keyward_testkit::proxy::AtCommit;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::cluster::{Cluster, Node, ORGANIZATION};
+use super::cluster::{Cluster, KEYS, text};
 use crate::support::outcome;
 
 const KEY_WRITE: &str = "INSERT INTO change_feed";
@@ -19,27 +19,24 @@ fn a_replacement_that_was_ended_before_its_maker_heard_of_it_stays_ended() {
     let [maker, other] = &cluster.nodes[..] else {
         panic!("there are two");
     };
-    let keys = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let made = done(maker, "POST", &keys, &json!({ "name": "A" }));
-    let old = made["id"].as_str().expect("an id").to_owned();
+    let (old, _) = maker.create("A");
     maker.proxy.catch_commit(KEY_WRITE, AtCommit::HoldItsAnswer);
     let replaced = std::thread::scope(|scope| {
-        let replacing = scope.spawn(|| done(maker, "POST", &format!("/v1/keys/{old}/replace"), &json!({})));
+        let replacing = scope.spawn(|| maker.done("POST", &format!("/v1/keys/{old}/replace"), &json!({})));
         assert!(maker.proxy.wait_until_caught(SOON));
-        let listed = done(other, "GET", &keys, &json!({}));
+        let listed = other.done("GET", KEYS, &json!({}));
         let items = listed["items"].as_array().expect("a list");
         let new = items
             .iter()
             .find(|key| key["state"] == "active")
             .expect("the new key");
-        let id = new["id"].as_str().expect("an id");
-        done(other, "POST", &format!("/v1/keys/{id}/delete"), &json!({}));
+        other.delete(&text(new, "id"));
         maker.proxy.pass();
         replacing.join().expect("it is answered")
     });
-    let value = replaced["value"].as_str().expect("a value");
+    let value = text(&replaced, "value");
     for node in &cluster.nodes {
-        assert_eq!(outcome(&node.address(), value), "key_deleted");
+        assert_eq!(outcome(&node.address(), &value), "key_deleted");
     }
 }
 
@@ -50,13 +47,8 @@ fn a_repeated_request_is_answered_when_what_it_asked_for_is_true_everywhere() {
     let [maker, other] = &cluster.nodes[..] else {
         panic!("there are two");
     };
-    let keys = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let made = done(maker, "POST", &keys, &json!({ "name": "A" }));
-    let (id, value) = (
-        made["id"].as_str().expect("an id"),
-        made["value"].as_str().expect("a value"),
-    );
-    assert_eq!(outcome(&other.address(), value), "204");
+    let (id, value) = maker.create("A");
+    assert_eq!(outcome(&other.address(), &value), "204");
     other.proxy.stall();
     let rotate = || {
         let headers = ["Idempotency-Key: 4f1c0a9d7be24c5f8a3e6d7c01b2a3f4".to_owned()];
@@ -66,7 +58,7 @@ fn a_repeated_request_is_answered_when_what_it_asked_for_is_true_everywhere() {
     std::thread::scope(|scope| {
         scope.spawn(rotate);
         wait_for("the first request changes nothing", || {
-            (outcome(&maker.address(), value) != "204").then_some(())
+            (outcome(&maker.address(), &value) != "204").then_some(())
         });
         let repeated = loop {
             let reply = rotate().expect("an answer");
@@ -81,13 +73,7 @@ fn a_repeated_request_is_answered_when_what_it_asked_for_is_true_everywhere() {
             Some("true"),
             "{repeated:?}"
         );
-        assert_ne!(outcome(&other.address(), value), "204");
+        assert_ne!(outcome(&other.address(), &value), "204");
     });
     other.proxy.pass();
-}
-
-fn done(node: &Node, method: &str, path: &str, body: &Value) -> Value {
-    let reply = node.manage(method, path, body).expect("an answer");
-    assert!(matches!(reply.status, 200 | 201), "{path}: {reply:?}");
-    reply.json()
 }

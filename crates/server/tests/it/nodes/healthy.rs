@@ -2,9 +2,9 @@
 
 use keyward_testkit::deadline::wait_for;
 use keyward_testkit::wire;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::cluster::{Cluster, Node, ORGANIZATION};
+use super::cluster::{Cluster, Node, ORGANIZATION, text};
 use crate::support::{outcome, succeed};
 
 #[test]
@@ -28,24 +28,21 @@ fn nodes_come_and_go() {
         node.start();
     }
     cluster.nodes[0].cli(&["org", "create", "--name", "Acme", "--id", ORGANIZATION]);
-    let (kept, ended) = (
-        create(&cluster.nodes[0], "Kept"),
-        create(&cluster.nodes[1], "Ended"),
-    );
-    assert_eq!(delete(&cluster.nodes[0], &ended.0)["confirmed"], 2);
+    let (kept, ended) = (cluster.nodes[0].create("Kept"), cluster.nodes[1].create("Ended"));
+    assert_eq!(cluster.nodes[0].delete(&ended.0)["confirmed"], 2);
 
     // A node that starts later knows what was before it, and is counted from then on.
     cluster.nodes[2].start();
     cluster.wait_until_ready();
     assert_eq!(outcomes(&cluster, &kept.1), ["204"; 3]);
     assert_eq!(outcomes(&cluster, &ended.1), ["key_deleted"; 3]);
-    let third = create(&cluster.nodes[2], "Third");
+    let third = cluster.nodes[2].create("Third");
     assert_eq!(outcomes(&cluster, &third.1), ["204"; 3]);
-    assert_eq!(delete(&cluster.nodes[1], &third.0)["confirmed"], 3);
+    assert_eq!(cluster.nodes[1].delete(&third.0)["confirmed"], 3);
 
     // One that is shut down in order says so, and nobody waits for it.
     cluster.nodes[2].terminate();
-    let deleted = delete(&cluster.nodes[0], &kept.0);
+    let deleted = cluster.nodes[0].delete(&kept.0);
     assert_eq!(
         (&deleted["confirmed"], &deleted["waited_out"]),
         (&json!(2), &json!(0)),
@@ -57,40 +54,40 @@ fn nodes_come_and_go() {
 }
 
 fn a_key_is_accepted_everywhere_until_it_is_deleted(cluster: &Cluster) {
-    let (id, value) = create(&cluster.nodes[0], "Deleted");
+    let (id, value) = cluster.nodes[0].create("Deleted");
     assert_eq!(outcomes(cluster, &value), ["204"; 3]);
-    let deleted = delete(&cluster.nodes[0], &id);
+    let deleted = cluster.nodes[0].delete(&id);
     assert_eq!(outcomes(cluster, &value), ["key_deleted"; 3]);
     let told = ["state", "confirmed", "waited_out"].map(|field| &deleted[field]);
     assert_eq!(told, [&json!("deleted"), &json!(3), &json!(0)]);
     // Whoever asks again, elsewhere, gets the same answer for the same work.
-    assert_eq!(delete(&cluster.nodes[1], &id)["confirmed"], 3);
+    assert_eq!(cluster.nodes[1].delete(&id)["confirmed"], 3);
 }
 
 fn a_pause_and_its_end_hold_everywhere(cluster: &Cluster) {
-    let (id, value) = create(&cluster.nodes[0], "Paused");
+    let (id, value) = cluster.nodes[0].create("Paused");
     for (number, node) in cluster.nodes.iter().enumerate() {
         assert_eq!(outcomes(cluster, &value), ["204"; 3], "round {number}");
-        let paused = done(node, "POST", &format!("/v1/keys/{id}/pause"), &json!({}));
+        let paused = node.done("POST", &format!("/v1/keys/{id}/pause"), &json!({}));
         assert_eq!(outcomes(cluster, &value), ["key_paused"; 3]);
         assert_eq!(
             (&paused["confirmed"], &paused["waited_out"]),
             (&json!(3), &json!(0))
         );
-        done(node, "POST", &format!("/v1/keys/{id}/resume"), &json!({}));
+        node.done("POST", &format!("/v1/keys/{id}/resume"), &json!({}));
     }
     assert_eq!(outcomes(cluster, &value), ["204"; 3]);
 }
 
 fn an_edit_holds_everywhere(cluster: &Cluster) {
-    let (id, value) = create(&cluster.nodes[0], "Edited");
+    let (id, value) = cluster.nodes[0].create("Edited");
     for (number, (scopes, level)) in [("training", "read_only"), ("dataset", "full")]
         .into_iter()
         .enumerate()
     {
         assert_eq!(outcomes(cluster, &value), ["204"; 3]);
         let body = json!({ "scopes": [scopes], "level": level });
-        done(&cluster.nodes[number], "PATCH", &format!("/v1/keys/{id}"), &body);
+        cluster.nodes[number].done("PATCH", &format!("/v1/keys/{id}"), &body);
         for node in &cluster.nodes {
             let reply = node.verify(&value).expect("an answer");
             let told = (reply.header("keyward-scopes"), reply.header("keyward-permission"));
@@ -100,25 +97,20 @@ fn an_edit_holds_everywhere(cluster: &Cluster) {
 }
 
 fn a_rotation_and_a_replacement_hold_everywhere(cluster: &Cluster) {
-    let (id, old) = create(&cluster.nodes[0], "Rotated");
+    let (id, old) = cluster.nodes[0].create("Rotated");
     assert_eq!(outcomes(cluster, &old), ["204"; 3]);
     let path = format!("/v1/keys/{id}/rotate");
-    let rotated = done(&cluster.nodes[0], "POST", &path, &json!({ "mode": "immediate" }));
+    let rotated = cluster.nodes[0].done("POST", &path, &json!({ "mode": "immediate" }));
     assert_eq!(outcomes(cluster, &old), ["key_superseded"; 3]);
     let new = text(&rotated, "value");
     assert_eq!(outcomes(cluster, &new), ["204"; 3]);
-    let replaced = done(
-        &cluster.nodes[1],
-        "POST",
-        &format!("/v1/keys/{id}/replace"),
-        &json!({}),
-    );
+    let replaced = cluster.nodes[1].done("POST", &format!("/v1/keys/{id}/replace"), &json!({}));
     assert_eq!(outcomes(cluster, &new), ["key_deleted"; 3]);
     assert_eq!(outcomes(cluster, &text(&replaced, "value")), ["204"; 3]);
 }
 
 fn many_keys_end_everywhere(cluster: &Cluster) {
-    let keys: Vec<_> = (0..5).map(|_| create(&cluster.nodes[0], "One of many")).collect();
+    let keys: Vec<_> = (0..5).map(|_| cluster.nodes[0].create("One of many")).collect();
     for (_, value) in &keys {
         assert_eq!(outcomes(cluster, value), ["204"; 3]);
     }
@@ -168,7 +160,7 @@ fn a_deleted_token_is_refused_everywhere(cluster: &Cluster) {
 }
 
 fn a_use_at_one_node_is_seen_at_another(cluster: &Cluster) {
-    let (id, value) = create(&cluster.nodes[0], "Used");
+    let (id, value) = cluster.nodes[0].create("Used");
     assert_eq!(outcome(&cluster.nodes[1].address(), &value), "204");
     wait_for("the use at the other node is not seen", || {
         let shown = cluster.nodes[0].cli(&["keys", "show", &id]);
@@ -177,13 +169,13 @@ fn a_use_at_one_node_is_seen_at_another(cluster: &Cluster) {
 }
 
 fn a_stopped_organization_is_stopped_everywhere(cluster: &Cluster) {
-    let (_, value) = create(&cluster.nodes[0], "Of the organization");
+    let (_, value) = cluster.nodes[0].create("Of the organization");
     for node in &cluster.nodes {
         assert_eq!(outcomes(cluster, &value), ["204"; 3]);
         let path = format!("/v1/organizations/{ORGANIZATION}");
-        done(node, "POST", &format!("{path}/stop"), &json!({}));
+        node.done("POST", &format!("{path}/stop"), &json!({}));
         assert_eq!(outcomes(cluster, &value), ["key_paused"; 3]);
-        done(node, "POST", &format!("{path}/resume"), &json!({}));
+        node.done("POST", &format!("{path}/resume"), &json!({}));
     }
     assert_eq!(outcomes(cluster, &value), ["204"; 3]);
 }
@@ -191,24 +183,4 @@ fn a_stopped_organization_is_stopped_everywhere(cluster: &Cluster) {
 fn outcomes(cluster: &Cluster, value: &str) -> Vec<String> {
     let nodes = cluster.nodes.iter();
     nodes.map(|node| outcome(&node.address(), value)).collect()
-}
-
-fn create(node: &Node, name: &str) -> (String, String) {
-    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let made = done(node, "POST", &path, &json!({ "name": name }));
-    (text(&made, "id"), text(&made, "value"))
-}
-
-fn delete(node: &Node, id: &str) -> Value {
-    done(node, "POST", &format!("/v1/keys/{id}/delete"), &json!({}))
-}
-
-fn done(node: &Node, method: &str, path: &str, body: &Value) -> Value {
-    let reply = node.manage(method, path, body).expect("an answer");
-    assert!(matches!(reply.status, 200 | 201), "{path}: {reply:?}");
-    reply.json()
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().expect("it has the field").to_owned()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use keyward_testkit::deadline::wait_for;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Node, ORGANIZATION};
+use super::cluster::{Cluster, Node};
 use super::tell;
 use crate::support::outcome;
 
@@ -18,7 +18,7 @@ const KEYS_A_STOP: usize = 6;
 fn a_stopped_node_is_waited_for_once_and_comes_back_knowing_everything() {
     let cluster = Cluster::start(3);
     let keys: Vec<(String, String)> = (0..HEALTHY + STOPS * KEYS_A_STOP)
-        .map(|number| create(&cluster.nodes[number % 2]))
+        .map(|number| cluster.nodes[number % 2].create("A"))
         .collect();
     let (healthy, during) = keys.split_at(HEALTHY);
     let mut times = Vec::new();
@@ -82,22 +82,9 @@ fn a_stopped_node_is_waited_for_once_and_comes_back_knowing_everything() {
     ));
 }
 
-fn create(node: &Node) -> (String, String) {
-    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let made = node
-        .manage("POST", &path, &json!({ "name": "A" }))
-        .expect("an answer")
-        .json();
-    let text = |field: &str| made[field].as_str().expect("a new key has it").to_owned();
-    (text("id"), text("value"))
-}
-
 fn delete(node: &Node, id: &str) -> (Value, Duration) {
     let begun = Instant::now();
-    let reply = node.manage("POST", &format!("/v1/keys/{id}/delete"), &json!({}));
-    let reply = reply.expect("an answer");
-    assert_eq!(reply.status, 200, "{reply:?}");
-    (reply.json(), begun.elapsed())
+    (node.delete(id), begun.elapsed())
 }
 
 fn percentiles(mut times: Vec<Duration>) -> String {

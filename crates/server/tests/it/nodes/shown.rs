@@ -55,11 +55,11 @@ fn operators_see_how_each_node_stands() {
 }
 
 fn one_that_was_frozen_tells_what_it_lost(first: &Node, frozen: &Node) {
-    let (kept, ended) = (create(first), create(first));
+    let (kept, ended) = (first.create("Kept"), first.create("Ended"));
     assert_eq!(outcome(&frozen.address(), &kept.1), "204", "and it is in memory");
     let before = metric(first, "keyward_writes_waited_out_total");
     frozen.freeze();
-    let deleted = delete(first, &ended.0);
+    let deleted = first.delete(&ended.0);
     // The writer may have waited long enough before the row could say so.
     wait_for("the frozen node was not counted out", || {
         (nodes(first)[1]["state"] == "lapsed").then_some(())
@@ -139,20 +139,6 @@ fn the_only_process_is_shown_as_such() {
     let installation = keyward.installation().clone();
     assert!(keyward.terminate().success());
     says(&refused(&installation.cli(&["nodes"]), 3), &["no server runs"]);
-}
-
-fn create(node: &Node) -> (String, String) {
-    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let made = node.manage("POST", &path, &json!({ "name": "A key" }));
-    let made = made.expect("an answer").json();
-    let text = |field: &str| made[field].as_str().expect("it has the field").to_owned();
-    (text("id"), text("value"))
-}
-
-fn delete(node: &Node, id: &str) -> Value {
-    let path = format!("/v1/keys/{id}/delete");
-    let deleted = node.manage("POST", &path, &json!({}));
-    deleted.expect("an answer").json()
 }
 
 fn nodes(node: &Node) -> Vec<Value> {

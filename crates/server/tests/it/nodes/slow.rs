@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use keyward_testkit::deadline::wait_for;
-use serde_json::json;
 
-use super::cluster::{Cluster, ORGANIZATION};
+use super::cluster::Cluster;
 use crate::support::outcome;
 
 const KEYS: usize = 200;
@@ -17,14 +16,7 @@ const DELAYS: [Duration; 2] = [Duration::from_millis(60), Duration::from_millis(
 fn a_slow_database_under_load_recovers_by_itself() {
     let cluster = Cluster::start(1);
     let node = &cluster.nodes[0];
-    let path = format!("/v1/organizations/{ORGANIZATION}/keys");
-    let values: Vec<String> = (0..KEYS)
-        .map(|_| {
-            let made = node.manage("POST", &path, &json!({ "name": "A" }));
-            let made = made.expect("an answer").json();
-            made["value"].as_str().expect("a value").to_owned()
-        })
-        .collect();
+    let values: Vec<String> = (0..KEYS).map(|_| node.create("A").1).collect();
     for delay in DELAYS {
         // So that none is in memory.
         node.terminate();
