@@ -48,8 +48,9 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 20_000)]
     sample: usize,
 
-    /// Seconds for which each target is asked in a round
-    #[arg(long, default_value_t = 10)]
+    /// Seconds for which each target is asked in a round; by default as long as Keyward keeps uses before it adds them up, so that
+    /// each round has its share of that work, and no more
+    #[arg(long, default_value_t = 30)]
     seconds: u64,
 
     /// Rounds

@@ -117,7 +117,13 @@ impl Store {
                 let write = SqlitePoolOptions::new()
                     .max_connections(1)
                     .acquire_timeout(WRITE_TIMEOUT)
-                    .connect_with(options.clone().pragma("cache_size", SQLITE_WRITE_CACHE))
+                    .connect_with(
+                        options
+                            .clone()
+                            .pragma("cache_size", SQLITE_WRITE_CACHE)
+                            // What a statement of many rows would need to be undone: else a third of all that is written goes there.
+                            .pragma("temp_store", "MEMORY"),
+                    )
                     .await?;
                 let read = SqlitePoolOptions::new()
                     .max_connections(SQLITE_READERS)

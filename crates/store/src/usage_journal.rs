@@ -32,6 +32,20 @@ const LIST_PARTS: &str =
 const LIST_SLOTS: &str = "SELECT DISTINCT part / 4096 FROM usage_journal ORDER BY 1";
 const LIST: &str = "SELECT counts FROM usage_journal WHERE part = $1 ORDER BY number";
 
+/// [`Kept`] as it is written: every second, for every key in use.
+type ToKeep<'a> = (
+    &'a str,
+    &'a str,
+    i64,
+    i64,
+    &'static str,
+    &'static str,
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+);
 /// A count as the journal holds it: the fields in their order.
 type Kept = (
     String,
@@ -135,7 +149,7 @@ impl Tx {
         (part, number): (i64, i64),
         counts: &[&UsageCount],
     ) -> Result<(), StoreError> {
-        let kept: Vec<Kept> = counts.iter().map(|count| keep(count)).collect();
+        let kept: Vec<ToKeep<'_>> = counts.iter().map(|count| keep(count)).collect();
         let text = serde_json::to_string(&kept).map_err(|_| unreadable())?;
         in_tx!(self, on => sqlx::query(PUT).bind(part).bind(number).bind(text).execute(on).await.map(drop))?;
         Ok(())
@@ -160,14 +174,14 @@ const fn mark_of(slot: i64) -> i64 {
     slot + 1
 }
 
-fn keep(count: &UsageCount) -> Kept {
+fn keep(count: &UsageCount) -> ToKeep<'_> {
     (
-        count.organization_id.as_str().to_owned(),
-        count.key_id.as_str().to_owned(),
+        count.organization_id.as_str(),
+        count.key_id.as_str(),
         count.hour,
         count.secret,
-        count.used_for.name().to_owned(),
-        count.outcome.name().to_owned(),
+        count.used_for.name(),
+        count.outcome.name(),
         count.source.address(),
         count.source.client().as_str().to_owned(),
         count.uses,

@@ -304,6 +304,44 @@ async fn new_addresses_are_told_with_their_first_use(kind: Kind) {
     assert_eq!(rest, seen[1..]);
 }
 
+/// What has its row in an hour is added to without a look at the addresses.
+async fn the_last_use_from_an_address_is_exact_to_an_hour(kind: Kind) {
+    let place = Place::new(kind);
+    let store = place.store().await;
+    let organization = with_organization(&store).await;
+    with_key(&store, &organization, 1).await;
+    let start_of_hour = START.as_unix_ms().div_euclid(HOUR_MS) * HOUR_MS;
+    let minute = |minute: i64| Timestamp::from_unix_ms(start_of_hour + minute * 60_000);
+    // The last use from each, in the order in which they came: the newest first.
+    for (at, from, expected) in [
+        (5, "10.0.0.1", [5].as_slice()),
+        (50, "10.0.0.1", &[5]),
+        (59, "10.0.0.2", &[59, 5]),
+        // Within an hour of the first, and the first use of another hour.
+        (61, "10.0.0.1", &[59, 61]),
+        (119, "10.0.0.1", &[59, 61]),
+        (121, "10.0.0.1", &[59, 121]),
+    ] {
+        let one = count(1, minute(at), 1, READ, ACCEPTED, from);
+        // The same twice in one batch is one row.
+        record(&store, &[one.clone(), one]).await;
+        let last: Vec<Timestamp> = store
+            .addresses_of_key(&organization, key_id(1), 10)
+            .await
+            .unwrap()
+            .iter()
+            .map(|address| address.last_at)
+            .collect();
+        let expected: Vec<Timestamp> = expected.iter().map(|at| minute(*at)).collect();
+        assert_eq!(last, expected, "after a use at minute {at}");
+        let uses = store.list_uses(&organization, &[key_id(1)]).await.unwrap();
+        assert_eq!(uses[0].last_used_at, minute(at), "a key's own last use is exact");
+    }
+    let sums = "SELECT address || ' ' || uses FROM key_usage ORDER BY hour, address";
+    let expected = ["10.0.0.1 40", "10.0.0.2 20", "10.0.0.1 40", "10.0.0.1 20"];
+    assert_eq!(place.texts(&[sums]).await, expected);
+}
+
 async fn a_rise_is_measured_by_the_keys_own_past(kind: Kind) {
     let place = Place::new(kind);
     let store = place.store().await;
@@ -349,6 +387,7 @@ on_both_databases!(
     sums_curves_and_tops_agree,
     the_unused_come_in_order_and_the_deleted_not_at_all,
     new_addresses_are_told_with_their_first_use,
+    the_last_use_from_an_address_is_exact_to_an_hour,
     a_rise_is_measured_by_the_keys_own_past,
 );
 
