@@ -5,6 +5,7 @@
 //! as well. A server may ask [`is_asked`] before it routes, and save the way through the router.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use keyward_core::decision::{OrganizationClaim, Purpose};
 use keyward_core::level::PermissionLevel;
 use keyward_core::refusal::Refusal;
@@ -93,19 +94,41 @@ async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Re
 fn accepted(key: Accepted<'_>) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    reply::protect(&mut response);
     let headers = response.headers_mut();
-    headers.insert(KEY_ID, HeaderValue::from_bytes(key.key_id.as_bytes()).ok()?);
-    headers.insert(
-        ORGANIZATION_ID,
-        HeaderValue::from_str(key.organization_id.as_str()).ok()?,
-    );
-    headers.insert(SCOPES, scopes_value(key.scopes));
-    headers.insert(PERMISSION, level_value(key.level));
+    headers.clone_from(ALIKE.get(place_of(key.level, key.scopes))?);
+    *headers.get_mut(KEY_ID)? = HeaderValue::from_bytes(key.key_id.as_bytes()).ok()?;
+    *headers.get_mut(ORGANIZATION_ID)? = HeaderValue::from_str(key.organization_id.as_str()).ok()?;
     if let Some(rate) = key.rate {
         rate_limit::tell(headers, rate_limit::KEY, rate);
     }
     Some(response)
+}
+
+/// The headers of a reply for each level and set of scopes, with room for the ids. To copy one of them is less work than to hash and
+/// place each header's name anew.
+static ALIKE: LazyLock<Vec<HeaderMap>> = LazyLock::new(|| {
+    let sets = || (0..=ScopeSet::ALL.bits()).filter_map(ScopeSet::from_bits);
+    let kinds = PermissionLevel::ALL
+        .into_iter()
+        .flat_map(|level| sets().map(move |scopes| (level, scopes)));
+    kinds.map(|(level, scopes)| alike(level, scopes)).collect()
+});
+
+fn alike(level: PermissionLevel, scopes: ScopeSet) -> HeaderMap {
+    let mut response = reply::empty();
+    let headers = response.headers_mut();
+    for id in [KEY_ID, ORGANIZATION_ID] {
+        headers.insert(id, HeaderValue::from_static(""));
+    }
+    headers.insert(SCOPES, scopes_value(scopes));
+    headers.insert(PERMISSION, level_value(level));
+    std::mem::take(headers)
+}
+
+/// Where in [`ALIKE`].
+const fn place_of(level: PermissionLevel, scopes: ScopeSet) -> usize {
+    let sets = ScopeSet::ALL.bits() as usize + 1;
+    level as usize * sets + scopes.bits() as usize
 }
 
 const fn scopes_value(scopes: ScopeSet) -> HeaderValue {
@@ -129,4 +152,22 @@ const fn scopes_value(scopes: ScopeSet) -> HeaderValue {
 
 const fn level_value(level: PermissionLevel) -> HeaderValue {
     HeaderValue::from_static(level.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_and_set_of_scopes_has_its_headers() {
+        for level in PermissionLevel::ALL {
+            for scopes in (0..8).filter_map(ScopeSet::from_bits) {
+                let headers = &ALIKE[place_of(level, scopes)];
+                let names: Vec<&str> = scopes.iter().map(Scope::name).collect();
+                assert_eq!(headers[SCOPES], names.join(","));
+                assert_eq!(headers[PERMISSION], level.name());
+            }
+        }
+        assert_eq!(ALIKE.len(), 32);
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use keyward_core::ids::{KeyId, OrganizationId};
 use keyward_core::time::Timestamp;
 use keyward_core::usage::{
-    DETAILS_PER_KEY_AND_HOUR, NO_SECRET, Outcome, STRANGE_DETAILS_PER_KEY_AND_HOUR, Source, UsedFor,
+    DETAILS_PER_KEY_AND_HOUR, NO_SECRET, OTHER, Outcome, STRANGE_DETAILS_PER_KEY_AND_HOUR, Source, UsedFor,
 };
 use sqlx::AssertSqlSafe;
 
@@ -236,12 +236,13 @@ impl Tx {
         let rows = in_tx!(self, on => sqlx::query_as::<_, (i64, String, String)>(LIST_DETAILS)
             .bind(key.as_str()).bind(hour).fetch_all(on).await)?;
         let mut known: [HashSet<(String, String)>; 2] = Default::default();
-        for (secret, address, client) in rows {
+        // What is folded already takes nobody's place.
+        for (secret, address, client) in rows.into_iter().filter(|(_, address, _)| address != OTHER) {
             rows_of_kind(&mut known, secret).insert((address, client));
         }
         for count in counts
             .iter_mut()
-            .filter(|one| (one.key_id, one.hour) == (key, hour))
+            .filter(|one| (one.key_id, one.hour) == (key, hour) && one.source != Source::Other)
         {
             let bound = if count.secret == NO_SECRET {
                 STRANGE_DETAILS_PER_KEY_AND_HOUR
