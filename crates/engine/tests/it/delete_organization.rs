@@ -356,7 +356,7 @@ async fn a_purge_that_was_interrupted_is_finished(kind: Kind) {
         .run("UPDATE secret_key SET level = 'god' WHERE organization_id = 'org-1' AND state = 'active'")
         .await;
     let mut steps: u64 = 1;
-    while rows(&test, "secret_key", "org-1").await == 3 && steps < 100_000 {
+    while rows(&test, "secret_key", "org-1").await == 3 && steps < 10_000_000 {
         let mut purging = Box::pin(test.engine.run_due_purges(due));
         for _ in 0..steps {
             if futures_util::poll!(&mut purging).is_ready() {
