@@ -124,6 +124,20 @@ struct RowKey {
     client: String,
 }
 
+/// Binds a [`RowKey`], in the order of the primary key.
+macro_rules! bind_row {
+    ($query:expr, $row:expr) => {
+        $query
+            .bind($row.key_id.as_str())
+            .bind($row.hour)
+            .bind($row.secret)
+            .bind($row.operation)
+            .bind($row.outcome)
+            .bind($row.address.as_str())
+            .bind($row.client.as_str())
+    };
+}
+
 impl Tx {
     /// Adds counts up, and records what follows from them: last uses, the organization's curve, the addresses of each
     /// key. Gives the addresses that are new.
@@ -136,7 +150,7 @@ impl Tx {
     pub async fn record_usage(&mut self, counts: &[UsageCount]) -> Result<Vec<NewAddress>, StoreError> {
         let mut rows = by_row(counts.iter().cloned());
         let mut new = self.take_new(&mut rows).await?;
-        let mut seen = BTreeMap::new();
+        let mut seen = Vec::new();
         if !new.is_empty() {
             self.fold_details(&mut new).await?;
             seen = addresses_of(&new);
@@ -146,7 +160,7 @@ impl Tx {
         self.add_up_totals(&rows).await?;
         self.record_uses(&last_uses(rows.iter().map(|(_, count)| count)))
             .await?;
-        self.record_addresses(&seen.into_iter().collect::<Vec<_>>()).await
+        self.record_addresses(&seen).await
     }
 
     /// Takes out what has no row yet.
@@ -163,31 +177,15 @@ impl Tx {
             let found: Vec<i64> = in_tx!(self, on => {
                 let query = sqlx::query_scalar(AssertSqlSafe(sql));
                 let query = (first..).zip(some).fold(query, |query, (place, (row, _))| {
-                    query
-                        .bind(place)
-                        .bind(row.key_id.as_str())
-                        .bind(row.hour)
-                        .bind(row.secret)
-                        .bind(row.operation)
-                        .bind(row.outcome)
-                        .bind(row.address.as_str())
-                        .bind(row.client.as_str())
+                    bind_row!(query.bind(place), row)
                 });
                 query.persistent(some.len() == ROWS).fetch_all(on).await
             })?;
             places.extend(found);
         }
-        let mut new = Vec::with_capacity(places.len());
-        let mut known = Vec::with_capacity(rows.len() - places.len());
-        for (place, row) in (0_i64..).zip(rows.drain(..)) {
-            if places.contains(&place) {
-                new.push(row.1);
-            } else {
-                known.push(row);
-            }
-        }
-        *rows = known;
-        Ok(new)
+        let mut place = 0_i64..;
+        let new = rows.extract_if(.., |_| place.next().is_some_and(|place| places.contains(&place)));
+        Ok(new.map(|(_, count)| count).collect())
     }
 
     /// Turns what is beyond the bound of an hour into [`Source::Other`].
@@ -265,15 +263,7 @@ impl Tx {
             let sql = format!("{INSERT}{}{ADD_UP}", self.rows_of_binds(rows.len(), 11));
             in_tx!(self, on => {
                 let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (row, count)| {
-                    query
-                        .bind(count.organization_id.as_str())
-                        .bind(row.key_id.as_str())
-                        .bind(row.hour)
-                        .bind(row.secret)
-                        .bind(row.operation)
-                        .bind(row.outcome)
-                        .bind(row.address.as_str())
-                        .bind(row.client.as_str())
+                    bind_row!(query.bind(count.organization_id.as_str()), row)
                         .bind(count.uses)
                         .bind(count.first_at.as_unix_ms())
                         .bind(count.last_at.as_unix_ms())
@@ -405,7 +395,7 @@ fn by_row(counts: impl Iterator<Item = UsageCount>) -> Vec<(RowKey, UsageCount)>
 }
 
 /// From where keys were used with success.
-fn addresses_of(counts: &[UsageCount]) -> BTreeMap<(KeyId, String), UsageCount> {
+fn addresses_of(counts: &[UsageCount]) -> Vec<((KeyId, String), UsageCount)> {
     let mut seen: BTreeMap<(KeyId, String), UsageCount> = BTreeMap::new();
     for count in counts {
         if count.outcome == Outcome::Accepted && count.source != Source::Other {
@@ -414,7 +404,7 @@ fn addresses_of(counts: &[UsageCount]) -> BTreeMap<(KeyId, String), UsageCount> 
                 .or_insert_with(|| count.clone());
         }
     }
-    seen
+    seen.into_iter().collect()
 }
 
 /// The last use of each secret, as far as these counts tell, in the order of their keys.
