@@ -39,6 +39,8 @@ const DATABASE_FILE: &str = "keyward.db";
 const INDEXES: &str = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL";
 /// How many organizations the keys are spread over.
 pub const ORGANIZATIONS: usize = 100;
+/// Where a text tells nothing of its id any more, and all is secret.
+const SECRET_AT: usize = 40;
 /// Keys written in one transaction.
 const KEYS_PER_TRANSACTION: usize = 20_000;
 /// 2026-01-01: long enough ago for every key to be valid, and fixed, so that a run depends on no clock.
@@ -61,7 +63,8 @@ pub struct Seeding {
 pub mod files {
     /// Every key: text, id, organization, scope bits and level, separated by spaces, a line each.
     pub const KEYS: &str = "keys";
-    /// The sample, one text a line.
+    /// The sample, one text a line, in an order that has nothing to do with the ids: traffic knows no order of ids, and whatever
+    /// put keys into memory as they come must not be asked for them in the order in which they lie there.
     pub const SAMPLE: &str = "sample";
     /// As many texts that are keys in every respect but the id's MAC.
     pub const FORGED: &str = "forged";
@@ -105,8 +108,7 @@ pub async fn seed(seeding: &Seeding) {
     let mut ids: Vec<KeyId> = (0..*keys).map(|_| draw_id(&keyring)).collect();
     ids.sort_unstable();
     let mut lines = PrivateFile::create(&texts_folder.join(files::KEYS));
-    let mut sampled = PrivateFile::create(&texts_folder.join(files::SAMPLE));
-    let mut malformed = PrivateFile::create(&texts_folder.join(files::MALFORMED));
+    let mut sampled = Vec::with_capacity(*sample);
     let spread = (*keys / (*sample).max(1)).max(1);
     for (batch, ids) in ids.chunks(KEYS_PER_TRANSACTION).enumerate() {
         let mut tx = store.begin().await.expect("a transaction can be begun");
@@ -118,8 +120,7 @@ pub async fn seed(seeding: &Seeding) {
             tx.insert_key(&key, &secret).await.expect("a key can be inserted");
             lines.line(&key_line(&key.record, &text));
             if index.is_multiple_of(spread) && index / spread < *sample {
-                sampled.line(text.reveal());
-                malformed.line(&with_changed_character(text.reveal()));
+                sampled.push(text);
             }
         }
         tx.commit().await.expect("the keys can be committed");
@@ -130,13 +131,25 @@ pub async fn seed(seeding: &Seeding) {
         run(&mut connection, index).await;
     }
 
+    sampled.sort_unstable_by(|one, other| drawn(one).cmp(drawn(other)));
+    let mut in_turn = PrivateFile::create(&texts_folder.join(files::SAMPLE));
+    let mut malformed = PrivateFile::create(&texts_folder.join(files::MALFORMED));
+    for text in &sampled {
+        in_turn.line(text.reveal());
+        malformed.line(&with_changed_character(text.reveal()));
+    }
     let mut forged = PrivateFile::create(&texts_folder.join(files::FORGED));
     for _ in 0..*sample {
         forged.line(draw_text(unmarked_id()).reveal());
     }
-    for file in [lines, sampled, malformed, forged] {
+    for file in [lines, in_turn, malformed, forged] {
         file.finish();
     }
+}
+
+/// What is random in a text beside its id, which stands before it.
+fn drawn(text: &Secret<KeyTextKind>) -> &str {
+    text.reveal().get(SECRET_AT..).unwrap_or_default()
 }
 
 /// Drops every index that was made by a statement; these statements.
@@ -311,8 +324,7 @@ fn key_line(record: &KeyRecord, text: &Secret<KeyTextKind>) -> String {
 
 /// The text with the first character of its secret changed to one that keys hold there as well.
 fn with_changed_character(text: &str) -> String {
-    const AT: usize = 40;
-    let (before, rest) = text.split_at(AT);
+    let (before, rest) = text.split_at(SECRET_AT);
     let other = if rest.starts_with('M') { 'N' } else { 'M' };
     let after: String = rest.chars().skip(1).collect();
     format!("{before}{other}{after}")
@@ -418,6 +430,7 @@ mod tests {
         assert!(indexes.len() > 10, "they are there again: {indexes:?}");
         let sample = read(files::SAMPLE);
         assert_eq!(sample.lines().count(), 10);
+        assert!(!sample.lines().is_sorted(), "in no order");
         for text in sample.lines() {
             let text = KeyText::parse(text, &prefix).unwrap();
             assert!(keyring.knows_key_id(text.id()));
