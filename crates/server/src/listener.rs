@@ -15,7 +15,7 @@ use axum::serve::Listener;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use keyward_http::request::Peer;
 use keyward_http::site::SharedSite;
@@ -25,6 +25,8 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+
+use crate::head_timer::HeadTimer;
 
 /// Connections of strangers at a time, where the operating system has the room; more wait to be accepted.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
@@ -134,9 +136,7 @@ where
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(most));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(MAX_HEAD_BYTES);
+    http.header_read_timeout(HEAD_PATIENCE).max_buf_size(MAX_HEAD_BYTES);
     loop {
         let accepted = async {
             if permits.available_permits() == 0 {
@@ -155,6 +155,7 @@ where
         stream.set_write_timeout(Some(WRITE_PATIENCE));
         let answers = Arc::clone(&answers);
         let service = service_fn(move |request| Arc::clone(&answers).answer(request, peer));
+        http.timer(HeadTimer::default());
         let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
         tokio::spawn(async move {
             let _permit = permit;

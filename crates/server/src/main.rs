@@ -11,6 +11,7 @@ mod clock;
 mod configuration;
 mod data_folder;
 mod delivery;
+mod head_timer;
 mod keyring_file;
 mod listener;
 mod logging;
