@@ -10,7 +10,6 @@
 //! choose collisions. How a key is held is in `cache_entry`; the tables and their room are in `cache_shard`.
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use keyward_core::decision::OrganizationState;
@@ -106,6 +105,11 @@ impl VerificationCache {
         }
     }
 
+    /// Asks the processor for the line of a plain key that will soon be looked at, and waits for nothing.
+    pub fn prefetch(&self, id: KeyId) {
+        self.read(id).prefetch_plain(id.spread());
+    }
+
     /// Reads a plain key in place by the digest of its secret, which stands for its id as well. `None` for every other
     /// key, and where it must be read through: [`VerificationCache::look`] tells more.
     ///
@@ -118,10 +122,7 @@ impl VerificationCache {
     ) -> (KeyDigest, Option<T>) {
         let shard = self.read(id);
         let hash = id.spread();
-        shard.find_plain(hash, |entry| {
-            black_box(entry.word());
-            false
-        });
+        shard.prefetch_plain(hash);
         let digest = digest();
         if shard.is_marked(id) {
             return (digest, None);

@@ -99,6 +99,15 @@ impl PlainEntry {
         self.word.load(Ordering::Relaxed)
     }
 
+    /// Asks the processor for this line. On x86-64 nothing waits for it; elsewhere it is read, and work goes on as long as the
+    /// processor can do without the value.
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        safe_arch::prefetch_t0(self);
+        #[cfg(not(target_arch = "x86_64"))]
+        std::hint::black_box(self.word());
+    }
+
     /// Remembers the use; written only when it changes, so that a line that is read by many is written by none.
     pub(crate) fn touch(&self) {
         if self.word() & USED == 0 {

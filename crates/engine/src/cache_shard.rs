@@ -77,6 +77,14 @@ impl Shard {
         self.plain.find(hash, is_it)
     }
 
+    /// Asks the processor for the line of every plain key that may be meant: nearly always one.
+    pub(crate) fn prefetch_plain(&self, hash: u64) {
+        self.plain.find(hash, |entry| {
+            entry.prefetch();
+            false
+        });
+    }
+
     pub(crate) fn find(&self, id: KeyId) -> Option<Held<'_>> {
         self.find_packed(id.spread(), PackedKeyId::of(id))
     }

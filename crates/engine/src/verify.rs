@@ -193,6 +193,12 @@ impl Engine {
         (look.0, look.1.flatten())
     }
 
+    /// Asks the processor for what memory holds of a key that is about to be verified: for callers that have something to do until
+    /// they can ask. It changes no answer.
+    pub fn prefetch(&self, key: KeyId) {
+        self.inner.cache.prefetch(key);
+    }
+
     /// What a client calls itself in its `User-Agent`, as it is counted; never a secret of ours.
     pub fn client_of(&self, user_agent: Option<&[u8]>) -> ClientName {
         let prefix = self.inner.prefix.as_str().as_bytes();

@@ -71,6 +71,7 @@ pub async fn answer(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Respons
 
 async fn identify(site: &Site, parts: &Parts, peer: Option<IpAddr>) -> Result<Response, (Refusal, Who)> {
     let credentials = credentials::read(site, parts).map_err(|refusal| (refusal, Who::Stranger))?;
+    site.engine.prefetch(credentials.key.id());
     let claim = match credentials.organization {
         None => OrganizationClaim::NotAsked,
         header @ Some(_) => OrganizationClaim::Asked { header, path: None },

@@ -81,7 +81,10 @@ mod tests {
         let silent_since = tokio::time::Instant::now();
         timer.sleep(LIMIT).await;
         let waited = silent_since.elapsed();
-        assert!((LIMIT..LIMIT + Duration::from_millis(2)).contains(&waited), "{waited:?}");
+        assert!(
+            (LIMIT..LIMIT + Duration::from_millis(2)).contains(&waited),
+            "{waited:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -136,7 +136,8 @@ where
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(most));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.header_read_timeout(HEAD_PATIENCE).max_buf_size(MAX_HEAD_BYTES);
+    http.header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(MAX_HEAD_BYTES);
     loop {
         let accepted = async {
             if permits.available_permits() == 0 {
