@@ -119,6 +119,7 @@ impl Subject {
     /// The refusal.
     pub fn verify(&self, header: &[u8], purpose: Purpose<'_>) -> Result<BareRecord, Refusal> {
         let credentials = credentials::read([header], [], None, self.engine.prefix())?;
+        self.engine.prefetch(credentials.key.id());
         let question = VerifyQuestion {
             credentials,
             claim: OrganizationClaim::NotAsked,

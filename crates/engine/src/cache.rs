@@ -112,28 +112,20 @@ impl VerificationCache {
 
     /// Reads a plain key in place by the digest of its secret, which stands for its id as well. `None` for every other
     /// key, and where it must be read through: [`VerificationCache::look`] tells more.
-    ///
-    /// The digest is computed here, after the entry's line was asked for: the processor fetches the line while it hashes.
     pub fn look_plain<T>(
         &self,
         id: KeyId,
-        digest: impl FnOnce() -> KeyDigest,
+        digest: &KeyDigest,
         read: impl FnOnce(PlainFound<'_>) -> T,
-    ) -> (KeyDigest, Option<T>) {
+    ) -> Option<T> {
         let shard = self.read(id);
-        let hash = id.spread();
-        shard.prefetch_plain(hash);
-        let digest = digest();
         if shard.is_marked(id) {
-            return (digest, None);
+            return None;
         }
-        let found = shard.find_plain(hash, |entry| entry.digest.matches(&digest));
-        let answer = found.and_then(|entry| {
-            let found = PlainFound::of(entry)?;
-            entry.touch();
-            Some(read(found))
-        });
-        (digest, answer)
+        let entry = shard.find_plain(id.spread(), |entry| entry.digest.matches(digest))?;
+        let found = PlainFound::of(entry)?;
+        entry.touch();
+        Some(read(found))
     }
 
     /// Says that a load of `id` is about to read the database.

@@ -121,8 +121,8 @@ impl Engine {
         question: &VerifyQuestion<'_>,
         accept: impl Fn(Accepted<'_>) -> T,
     ) -> Result<T, Refusal> {
-        let (digest, accepted) = self.verify_plain(question, &accept);
-        if let Some(accepted) = accepted {
+        let digest = question.credentials.key.digest();
+        if let Some(accepted) = self.verify_plain(question, &digest, &accept) {
             self.inner.metrics.accepted.increment(1);
             return Ok(accepted);
         }
@@ -156,10 +156,10 @@ impl Engine {
     fn verify_plain<T>(
         &self,
         question: &VerifyQuestion<'_>,
+        digest: &KeyDigest,
         accept: &impl Fn(Accepted<'_>) -> T,
-    ) -> (KeyDigest, Option<T>) {
-        let key = question.credentials.key;
-        let key_id = key.id();
+    ) -> Option<T> {
+        let key_id = question.credentials.key.id();
         let right = self.inner.right.seen();
         let answer_surely = |found: PlainFound<'_>| {
             let (asked, moment) = self.question_now(question);
@@ -186,15 +186,14 @@ impl Engine {
                 })
             })
         };
-        let look = self
-            .inner
+        self.inner
             .cache
-            .look_plain(key_id, || key.digest(), answer_surely);
-        (look.0, look.1.flatten())
+            .look_plain(key_id, digest, answer_surely)
+            .flatten()
     }
 
     /// Asks the processor for what memory holds of a key that is about to be verified: for callers that have something to do until
-    /// they can ask. It changes no answer.
+    /// they can ask, and before the key is hashed. It changes no answer.
     pub fn prefetch(&self, key: KeyId) {
         self.inner.cache.prefetch(key);
     }

@@ -48,7 +48,7 @@ fn digest() -> KeyDigest {
 
 /// Whether the shortcut for plain keys answers.
 fn is_plainly_here(cache: &VerificationCache) -> bool {
-    cache.look_plain(id(), digest, |_| ()).1.is_some()
+    cache.look_plain(id(), &digest(), |_| ()).is_some()
 }
 
 pub(crate) fn alive(version: i64) -> Arc<CachedKey> {
@@ -736,8 +736,7 @@ fn the_shortcut_is_for_the_whole_secret_of_a_plain_key() {
     assert!(is_plainly_here(&cache));
     assert!(
         cache
-            .look_plain(id(), || KeyDigest::of("another"), |_| ())
-            .1
+            .look_plain(id(), &KeyDigest::of("another"), |_| ())
             .is_none()
     );
     let ended_in_overlap = |life, others: usize| {

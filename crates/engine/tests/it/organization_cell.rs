@@ -55,9 +55,7 @@ fn seen(cache: &VerificationCache, number: usize) -> Option<OrganizationState> {
     };
     // The shortcut knows what the long way knows, no more and no less.
     assert_eq!(
-        cache
-            .look_plain(id(number), digest, |found| found.organization_state())
-            .1,
+        cache.look_plain(id(number), &digest(), |found| found.organization_state()),
         seen,
         "key {number}"
     );
